@@ -1,0 +1,79 @@
+"""The project's checks, each in a fresh environment: ``nox`` runs them all."""
+
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+
+
+def install(session: nox.Session, *what: str, groups: tuple[str, ...]) -> None:
+    """Install *what* together with the dependency groups, in one resolution."""
+    session.install(*what, *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests, and measure what they cover."""
+    install(session, "-e", ".[cli,testing]", groups=("tests",))
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the code against the rules of ruff, and its format."""
+    install(session, groups=("lint",))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types with mypy, then with pyright."""
+    install(session, "-e", ".[cli,testing]", groups=("tests", "typing"))
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error."""
+    install(session, "-e", ".[cli,testing]", groups=("docs",))
+    session.run("sphinx-build", "-W", "--keep-going", "-n", "docs", "docs/_build/html")
+
+
+@nox.session(reuse_venv=False)  # pip keeps an installed wheel of the same version
+def package(session: nox.Session) -> None:
+    """Build the sdist and the wheel, check both, and run the tests against the wheel."""
+    install(session, groups=("package",))
+    session.run("validate-pyproject", "pyproject.toml")
+    with tempfile.TemporaryDirectory() as dist:
+        session.run("python", "-m", "build", "--outdir", dist)
+        [sdist], [wheel] = Path(dist).glob("*.tar.gz"), Path(dist).glob("*.whl")
+        session.run("check-wheel-contents", str(wheel))
+        session.run("twine", "check", "--strict", str(sdist), str(wheel))
+
+        install(session, f"{wheel}[cli,testing]", groups=("tests",))
+        with session.chdir(dist):  # where src/ cannot be imported
+            session.run("pytest", "-c", str(ROOT / "pyproject.toml"), str(ROOT / "tests"))
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks; arguments after ``--`` go to them."""
+    session.install(".[cli,testing]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(default=False)
+def changelog(session: nox.Session) -> None:
+    """Show what the next release would say."""
+    install(session, groups=("changelog",))
+    session.run("towncrier", "build", "--draft", "--version", PYPROJECT["project"]["version"])
