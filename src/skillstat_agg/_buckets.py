@@ -1,0 +1,106 @@
+"""UTC hours and days: import `Granularity` and `bucket_start` from `skillstat_agg` instead."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime, timedelta, timezone
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+_FIRST = datetime.min.replace(tzinfo=timezone.utc)
+_LAST = datetime.max.replace(tzinfo=timezone.utc)
+
+
+class Granularity(enum.Enum):
+    """The length of a bucket. Every day is made of whole hours."""
+
+    HOUR = "hour"
+    DAY = "day"
+
+    @property
+    def length(self) -> timedelta:
+        """How long one bucket is."""
+        return timedelta(hours=1) if self is Granularity.HOUR else timedelta(days=1)
+
+    @property
+    def length_us(self) -> int:
+        """How long one bucket is, in microseconds."""
+        return self.length // _MICROSECOND
+
+
+def microseconds(at: datetime) -> int:
+    """Return the microseconds from the Unix epoch to *at*; negative before 1970.
+
+    Exact: no float is involved.
+
+    Raises:
+        TypeError: If *at* has no time zone.
+    """
+    return (at - EPOCH) // _MICROSECOND
+
+
+def from_microseconds(at_us: int) -> datetime:
+    """Return the UTC time that lies *at_us* microseconds after the Unix epoch.
+
+    Raises:
+        OverflowError: If the year would not be in 1 to 9999.
+    """
+    return EPOCH + timedelta(microseconds=at_us)
+
+
+def bucket_of(at: datetime, granularity: Granularity) -> int:
+    """Return the number of the bucket that holds *at*.
+
+    Bucket 0 begins at the Unix epoch; times before it are in negative buckets
+    (rounded down, never towards zero). ClawHub: `toDayKey`.
+
+    >>> bucket_of(datetime(1969, 12, 31, 23, tzinfo=timezone.utc), Granularity.DAY)
+    -1
+
+    Raises:
+        TypeError: If *at* has no time zone.
+    """
+    return (at - EPOCH) // granularity.length
+
+
+def start_of(bucket: int, granularity: Granularity) -> datetime:
+    """Return the UTC time at which the bucket of that number begins.
+
+    >>> start_of(-1, Granularity.DAY).isoformat()
+    '1969-12-31T00:00:00+00:00'
+    """
+    return EPOCH + bucket * granularity.length
+
+
+def bucket_start(at: datetime, granularity: Granularity) -> datetime:
+    """Return the start of the bucket that holds *at*, in UTC.
+
+    Buckets are half-open, ``[start, start + length)``, and count from the Unix
+    epoch in UTC, so every backend agrees on them.
+
+    >>> eve = datetime(2026, 3, 1, 23, 59, tzinfo=timezone.utc)
+    >>> bucket_start(eve, Granularity.DAY).isoformat()
+    '2026-03-01T00:00:00+00:00'
+
+    Raises:
+        TypeError: If *at* has no time zone.
+    """
+    return start_of(bucket_of(at, granularity), granularity)
+
+
+def buckets_between(
+    since: datetime | None, until: datetime | None, granularity: Granularity
+) -> range:
+    """Return the numbers of the buckets from the one that holds *since* to before *until*.
+
+    Args:
+        since: None: the first bucket there can be.
+        until: The last bucket begins before this time. None: the last there can be.
+        granularity: The length of the buckets.
+
+    Raises:
+        TypeError: If a time has no time zone.
+    """
+    first = bucket_of(_FIRST if since is None else since, granularity)
+    last = bucket_of(_LAST, granularity)
+    return range(first, last + 1 if until is None else -((EPOCH - until) // granularity.length))

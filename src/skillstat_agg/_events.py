@@ -1,0 +1,244 @@
+"""Events and their places: import them from `skillstat_agg` instead."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Self
+
+import attrs
+
+from skillstat_agg._buckets import from_microseconds, microseconds
+from skillstat_agg.errors import InvalidEventError
+
+MAX_TEXT = 1_000
+MAX_DELTAS = 100
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
+
+
+class Position(tuple[int, ...]):
+    """The place of an event in its log: whole numbers of at least 0, compared in order.
+
+    Each log gives its positions a length of its own; only the order means anything,
+    so there is no arithmetic on positions. The text form joins the numbers by ``-``.
+
+    >>> Position((812, 44)) < Position((812, 45)) < Position((813, 0))
+    True
+    >>> str(Position((812, 44))), Position.parse("812-44") == Position((812, 44))
+    ('812-44', True)
+
+    Raises:
+        ValueError: If there is no number, or one is negative or not an ``int``.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, numbers: tuple[int, ...]) -> Self:
+        if not numbers or any(type(number) is not int or number < 0 for number in numbers):
+            raise ValueError(f"a position is made of whole numbers of at least 0: {numbers!r}")
+        return super().__new__(cls, numbers)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the position that ``str`` made *text* from.
+
+        Raises:
+            ValueError: If *text* is not such a text.
+        """
+        position = cls(tuple(int(number) for number in text.split("-")))
+        if str(position) != text:
+            raise ValueError(f"not the text form of a position: {text!r}")
+        return position
+
+    def __str__(self) -> str:
+        return "-".join(map(str, self))
+
+    def __repr__(self) -> str:
+        return f"Position({tuple(self)!r})"
+
+
+@attrs.frozen
+class Place:
+    """Where a cursor stands, and what stood there.
+
+    Attributes:
+        epoch: Identity of the log, drawn when the log was created.
+        position: Position of the last event that was folded.
+        fingerprint: Fingerprint of that event: a log that has other history at this
+            position is not the log that was folded.
+    """
+
+    epoch: str
+    position: Position
+    fingerprint: int
+
+
+def _fault_in_text(name: str, text: object) -> str | None:
+    """Return what is wrong with an identifier or note, or None."""
+    if not isinstance(text, str):
+        return f"{name} must be a string, not {type(text).__name__}"
+    if not 0 < len(text) <= MAX_TEXT:
+        return f"{name} must have 1 to {MAX_TEXT:,} characters, not {len(text):,}"
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        return f"{name} holds half of a surrogate pair, which is no character"
+    return None
+
+
+def _fault_in_deltas(deltas: object) -> str | None:
+    """Return what is wrong with carried deltas, or None."""
+    if not isinstance(deltas, Mapping):
+        return f"deltas must map names to whole numbers, not be of type {type(deltas).__name__}"
+    if not 0 < len(deltas) <= MAX_DELTAS:
+        return f"deltas must hold 1 to {MAX_DELTAS} numbers (or be None), not {len(deltas)}"
+    for name, amount in deltas.items():
+        fault = _fault_in_text("the name of a delta", name)
+        if fault is not None:
+            return fault
+        if type(amount) is not int:
+            return f"delta {name!r} must be a whole number, not {type(amount).__name__}"
+        if not MIN_INTEGER <= amount <= MAX_INTEGER:
+            return f"delta {name!r} must fit signed 64 bits"
+    return None
+
+
+def _fault_in_time(at: object) -> str | None:
+    """Return what is wrong with a time of occurrence, or None."""
+    if type(at) is datetime and at.tzinfo is timezone.utc:
+        return None
+    if not isinstance(at, datetime):
+        return f"occurred_at must be a datetime, not {type(at).__name__}"
+    if at.utcoffset() is None:
+        return "occurred_at must have a time zone; give an aware datetime such as one in UTC"
+    try:
+        from_microseconds(microseconds(at))
+    except OverflowError:
+        return "occurred_at lies outside the years 1 to 9999 in UTC"
+    return None
+
+
+def _frozen_deltas(deltas: Mapping[str, int] | None) -> Mapping[str, int] | None:
+    """Return a read-only copy in the order of the names; what is no mapping stays as it is."""
+    if not isinstance(deltas, Mapping):
+        return deltas
+    try:
+        return MappingProxyType(dict(sorted(deltas.items())))
+    except TypeError:
+        return deltas
+
+
+def _in_utc(at: datetime) -> datetime:
+    """Return the same instant as a plain datetime in UTC; what has no such form stays."""
+    if type(at) is datetime and at.tzinfo is timezone.utc:
+        return at
+    return at if _fault_in_time(at) else from_microseconds(microseconds(at))
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """One thing that happened to one skill.
+
+    Compared by content. Strings are opaque: they may hold any character, are 1 to
+    1,000 characters long, and are never folded, stripped or normalised.
+
+    Attributes:
+        skill_id: Identifier of the skill.
+        kind: What happened, such as ``"download"``.
+        occurred_at: When it happened; given as any aware datetime, kept in UTC to the
+            microsecond. It chooses the bucket the event counts in, never its place in
+            the log. A retraction carries the time of what it retracts.
+        event_id: An id given by the producer, which makes a retried append harmless:
+            one fact has one id for ever. Time-ordered ids (UUIDv7) are far cheaper to
+            store than random ones. None: every append is a new event.
+        deltas: Numbers that the event carries itself, by name, for kinds whose table
+            says so; 1 to 100 of them, each within signed 64 bits. Read-only, in the
+            order of the names.
+        note: A remark for people. It counts nothing.
+
+    Raises:
+        InvalidEventError: If a string is empty, too long or not a string,
+            *occurred_at* has no time zone or lies outside the years 1 to 9999 in UTC,
+            or *deltas* is empty or holds something else than such numbers (a bool is
+            none).
+    """
+
+    skill_id: str
+    kind: str
+    occurred_at: datetime = attrs.field(converter=_in_utc)
+    event_id: str | None = None
+    deltas: Mapping[str, int] | None = attrs.field(
+        default=None, converter=_frozen_deltas, hash=False
+    )
+    note: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        fault = (
+            _fault_in_text("skill_id", self.skill_id)
+            or _fault_in_text("kind", self.kind)
+            or _fault_in_time(self.occurred_at)
+            or (self.event_id is not None and _fault_in_text("event_id", self.event_id))
+            or (self.deltas is not None and _fault_in_deltas(self.deltas))
+            or (self.note is not None and _fault_in_text("note", self.note))
+        )
+        if fault:
+            raise InvalidEventError(fault)
+
+    def content_digest(self) -> bytes:
+        """Return 16 bytes that stand for what an event id is bound to.
+
+        That is skill, kind and deltas. ``occurred_at`` and ``note`` are left out, since
+        a retry may carry a fresh clock. BLAKE2b over lengths and texts.
+        """
+        parts = [self.skill_id, self.kind]
+        for name, amount in (self.deltas or {}).items():
+            parts += (name, str(amount))
+        text = "".join(f"{len(part)}:{part}" for part in parts)
+        return blake2b(text.encode(), digest_size=16).digest()
+
+    def __reduce__(self) -> tuple[Callable[[], Event], tuple[()]]:
+        """Pickle as a call that builds the event anew, with all its checks."""
+        fields = attrs.asdict(self, recurse=False)
+        fields["deltas"] = None if self.deltas is None else dict(self.deltas)
+        return functools.partial(Event, **fields), ()
+
+
+@attrs.frozen(kw_only=True)
+class RecordedEvent:
+    """An event as the log holds it.
+
+    Attributes:
+        position: Its place in the log.
+        event: What was appended.
+        recorded_at: When it was appended, by the clock of the store; informs only.
+        fingerprint: 32 random bits, drawn at append: 0 to 2**32 - 1.
+    """
+
+    position: Position
+    event: Event
+    recorded_at: datetime
+    fingerprint: int
+
+
+def check_deltas(deltas: Mapping[str, int]) -> Mapping[str, int]:
+    """Return *deltas* when they could be the deltas of an event.
+
+    Raises:
+        InvalidEventError: If they hold anything but 1 to 100 whole numbers by name.
+    """
+    fault = _fault_in_deltas(deltas)
+    if fault is not None:
+        raise InvalidEventError(fault)
+    return deltas
+
+
+def check_skill_id(skill_id: str) -> None:
+    """Check that *skill_id* could be the id of a skill.
+
+    Raises:
+        InvalidEventError: If it is empty, too long or not a string.
+    """
+    fault = _fault_in_text("skill_id", skill_id)
+    if fault is not None:
+        raise InvalidEventError(fault)

@@ -1,0 +1,457 @@
+"""What each kind adds to which numbers: import the names from `skillstat_agg` instead."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Self
+
+import attrs
+
+from skillstat_agg._buckets import Granularity
+from skillstat_agg._events import MAX_INTEGER, MAX_TEXT, MIN_INTEGER, Event
+from skillstat_agg._tallies import Tally
+from skillstat_agg.errors import InvalidProjectionError, UncountableEventError
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_TAKEN = frozenset({"skill_id", "hour", "day", "rowid", "oid"})
+
+
+@attrs.frozen
+class Carried:
+    """An amount that the event brings along, under a name in its deltas.
+
+    Attributes:
+        name: The name, as in ``Event.deltas``.
+    """
+
+    name: str
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.name, str) or not 0 < len(self.name) <= MAX_TEXT:
+            raise InvalidProjectionError(f"not the name of a delta: {self.name!r}")
+
+
+def _frozen_amounts(amounts: Mapping[str, int | Carried]) -> Mapping[str, int | Carried]:
+    return MappingProxyType(dict(amounts))
+
+
+@attrs.frozen(kw_only=True)
+class Effect:
+    """What one event of a kind adds.
+
+    Attributes:
+        counters: Amount by counter. An amount is a whole number within signed 64 bits,
+            or ``Carried(name)``: the number the event carries under that name.
+        rollups: Amount by rollup column: added in the bucket of ``occurred_at``, at each
+            granularity of the projection.
+
+    Raises:
+        InvalidProjectionError: If a name is not 1 to 40 lower-case letters, digits and
+            ``_``, beginning with a letter (they become column names), or if an amount
+            is neither of the two.
+    """
+
+    counters: Mapping[str, int | Carried] = attrs.field(
+        factory=dict, converter=_frozen_amounts, hash=False
+    )
+    rollups: Mapping[str, int | Carried] = attrs.field(
+        factory=dict, converter=_frozen_amounts, hash=False
+    )
+
+    def __attrs_post_init__(self) -> None:
+        for name, amount in (*self.counters.items(), *self.rollups.items()):
+            _check_name("a counter or rollup column", name)
+            if not isinstance(amount, Carried) and (
+                type(amount) is not int or not MIN_INTEGER <= amount <= MAX_INTEGER
+            ):
+                raise InvalidProjectionError(
+                    f"{name!r} must add a whole number within signed 64 bits or Carried(...),"
+                    f" not {amount!r}"
+                )
+
+    @property
+    def carries(self) -> frozenset[str]:
+        """The names of the deltas that an event of this kind must carry."""
+        amounts = (*self.counters.values(), *self.rollups.values())
+        return frozenset(amount.name for amount in amounts if isinstance(amount, Carried))
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether the kind counts nothing: then its events may carry anything."""
+        return not self.counters and not self.rollups
+
+    def __reduce__(self) -> tuple[Callable[[], Effect], tuple[()]]:
+        """Pickle as a call that builds the effect anew."""
+        return functools.partial(
+            Effect, counters=dict(self.counters), rollups=dict(self.rollups)
+        ), ()
+
+
+RETIRED = Effect()
+"""The effect of a kind that counts nothing (any more), whatever its events carry."""
+
+
+@attrs.frozen
+class Deltas:
+    """What a tally adds to the numbers of a projection.
+
+    Attributes:
+        events: Number of events, by skill.
+        totals: Changes of the counters, by skill, in the order of
+            ``Projection.counters``. Every skill of the tally is there, also with zeros:
+            its first event gives a skill its row.
+        rollups: Changes of the rollup columns, in the order of ``Projection.columns``,
+            by granularity, then by number of the bucket and skill. Nothing but zeros
+            is left out.
+    """
+
+    events: Mapping[str, int]
+    totals: Mapping[str, tuple[int, ...]]
+    rollups: Mapping[Granularity, Mapping[tuple[int, str], tuple[int, ...]]]
+
+    def without(self, skill_ids: frozenset[str]) -> Deltas:
+        """Return the same without everything that concerns these skills."""
+        if not skill_ids:
+            return self
+        return Deltas(
+            {skill: count for skill, count in self.events.items() if skill not in skill_ids},
+            {skill: row for skill, row in self.totals.items() if skill not in skill_ids},
+            {
+                granularity: {key: row for key, row in rows.items() if key[1] not in skill_ids}
+                for granularity, rows in self.rollups.items()
+            },
+        )
+
+
+def _frozen_kinds(kinds: Mapping[str, Effect]) -> Mapping[str, Effect]:
+    return MappingProxyType(dict(kinds))
+
+
+def _finest_first(granularities: Iterable[Granularity]) -> tuple[Granularity, ...]:
+    return tuple(sorted(granularities, key=lambda granularity: granularity.length))
+
+
+@attrs.frozen
+class Projection:
+    """A named table: what each kind of event adds to which counters and rollup columns.
+
+    >>> comments = Projection(
+    ...     "comments",
+    ...     {
+    ...         "comment": Effect(counters={"comments": 1}, rollups={"comments": 1}),
+    ...         "uncomment": Effect(counters={"comments": -1}, rollups={"comments": -1}),
+    ...         "wave": RETIRED,
+    ...     },
+    ... )
+    >>> comments.counters, comments.columns
+    (('comments',), ('comments',))
+
+    Compared by content; the order of the kinds does not matter.
+
+    Attributes:
+        name: Name of the projection, and of its tables in a database.
+        kinds: Effect by kind. A kind that is not here is never passed silently.
+        granularities: The lengths of the rollup buckets; finest first, whatever the
+            order they were given in. Empty: no rollups.
+
+    Raises:
+        InvalidProjectionError: If a name cannot be a table's or column's, a kind is not
+            a string of 1 to 1,000 characters, there is no kind or none counts anything,
+            a granularity is given twice, or there are rollups but no granularities.
+    """
+
+    name: str
+    kinds: Mapping[str, Effect] = attrs.field(converter=_frozen_kinds, hash=False)
+    granularities: tuple[Granularity, ...] = attrs.field(
+        default=(Granularity.DAY,), converter=_finest_first
+    )
+
+    def __attrs_post_init__(self) -> None:
+        _check_name("a projection", self.name)
+        if self.name.startswith("skillstat") or self.name.startswith("sqlite"):
+            raise InvalidProjectionError(
+                f"the name {self.name!r} is taken: tables that begin so have another owner"
+            )
+        for kind, effect in self.kinds.items():
+            if not isinstance(kind, str) or not 0 < len(kind) <= MAX_TEXT:
+                raise InvalidProjectionError(f"not a kind: {kind!r}")
+            if not isinstance(effect, Effect):
+                raise InvalidProjectionError(f"kind {kind!r} needs an Effect, not {effect!r}")
+        if not self.counters:
+            raise InvalidProjectionError(f"no kind of projection {self.name!r} feeds a counter")
+        if len(set(self.granularities)) != len(self.granularities):
+            raise InvalidProjectionError("a granularity is given twice")
+        if self.columns and not self.granularities:
+            raise InvalidProjectionError("rollup columns need at least one granularity")
+
+    @functools.cached_property
+    def counters(self) -> tuple[str, ...]:
+        """The counters, in the order in which the kinds first name them."""
+        effects = self.kinds.values()
+        return tuple(dict.fromkeys(name for effect in effects for name in effect.counters))
+
+    @functools.cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The rollup columns, in the order in which the kinds first name them."""
+        effects = self.kinds.values()
+        return tuple(dict.fromkeys(name for effect in effects for name in effect.rollups))
+
+    @property
+    def finest(self) -> Granularity:
+        """The granularity that tallies for this projection have."""
+        return self.granularities[0] if self.granularities else Granularity.DAY
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The names of the control totals: ``downloads``, ..., ``day.downloads``, ..."""
+        return (
+            *self.counters,
+            *(f"{each.value}.{column}" for each in self.granularities for column in self.columns),
+        )
+
+    @functools.cached_property
+    def table(self) -> str:
+        """The whole projection as canonical JSON, in ASCII; `from_table` reads it."""
+        return json.dumps(
+            {
+                "name": self.name,
+                "granularities": [granularity.value for granularity in self.granularities],
+                "kinds": {
+                    kind: {
+                        "counters": _amounts_to_json(effect.counters),
+                        "rollups": _amounts_to_json(effect.rollups),
+                    }
+                    for kind, effect in self.kinds.items()
+                },
+            },
+            separators=(",", ":"),
+        )
+
+    @classmethod
+    def from_table(cls, table: str) -> Self:
+        """Return the projection whose `table` this is.
+
+        Raises:
+            InvalidProjectionError: If *table* is not such a text.
+        """
+        try:
+            parts = json.loads(table)
+            return cls(
+                parts["name"],
+                {
+                    kind: Effect(
+                        counters=_amounts_from_json(effect["counters"]),
+                        rollups=_amounts_from_json(effect["rollups"]),
+                    )
+                    for kind, effect in parts["kinds"].items()
+                },
+                tuple(Granularity(value) for value in parts["granularities"]),
+            )
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise InvalidProjectionError(f"not the table of a projection: {error}") from error
+
+    def difference_from(self, older: Projection) -> str | None:
+        """Return why stats that *older* made cannot be carried on with this table.
+
+        None: they can, because this table says all that *older* says and only adds
+        kinds.
+        """
+        if self.name != older.name:
+            return f"they belong to projection {older.name!r}"
+        if self.granularities != older.granularities:
+            return "the granularities differ"
+        for kind, effect in older.kinds.items():
+            if kind not in self.kinds:
+                return f"kind {kind!r} is missing in this program's table, which may be the older"
+            if self.kinds[kind] != effect:
+                return f"kind {kind!r} has another effect"
+        return None
+
+    def check_granularity(self, granularity: Granularity) -> None:
+        """Check that the projection has rollups of this granularity.
+
+        Raises:
+            InvalidProjectionError: If it has none.
+        """
+        if granularity not in self.granularities:
+            raise InvalidProjectionError(
+                f"projection {self.name!r} has no rollups by {granularity.value}"
+            )
+
+    def fault_in(self, kind: str, deltas: Mapping[str, int] | None) -> str | None:
+        """Return why the table cannot count an event of *kind* with *deltas*, or None."""
+        effect = self.kinds.get(kind)
+        if effect is None:
+            return f"unknown kind {kind!r}"
+        if effect.is_retired:
+            return None
+        given = frozenset(deltas or ())
+        if given == effect.carries:
+            return None
+        if not effect.carries:
+            return f"kind {kind!r} takes no deltas"
+        wanted = ", ".join(sorted(effect.carries))
+        return f"kind {kind!r} must carry exactly the deltas {wanted}"
+
+    def check(self, event: Event) -> None:
+        """Check that the table can count *event*.
+
+        Raises:
+            UncountableEventError: If its kind is unknown, or it lacks a delta or has
+                one too many.
+        """
+        fault = self.fault_in(event.kind, event.deltas)
+        if fault is not None:
+            raise UncountableEventError(
+                fault, self.name, event.skill_id, event.kind, event.event_id
+            )
+
+    def can_count(self, tally: Tally) -> bool:
+        """Return whether the table can count every event of *tally*."""
+        carries: dict[str, frozenset[str]] = {}
+        for kind in {kind for _, kind, _ in tally.counts}:
+            effect = self.kinds.get(kind)
+            if effect is None:
+                return False
+            if not effect.is_retired:
+                carries[kind] = effect.carries
+        if any(kind in carries and name not in carries[kind] for _, kind, _, name in tally.carried):
+            return False
+        carrying = {kind: names for kind, names in carries.items() if names}
+        return not carrying or all(
+            (part := tally.carried.get((*cell, name))) is not None and part.events == count
+            for cell, count in tally.counts.items()
+            if cell[1] in carrying
+            for name in carrying[cell[1]]
+        )
+
+    def deltas(self, tally: Tally) -> Deltas:
+        """Return what *tally* adds, by this table.
+
+        Linear: the deltas of a sum of tallies are the sums of their deltas.
+
+        Args:
+            tally: A tally that the table `can_count`, at the granularity `finest`.
+        """
+        events: dict[str, int] = {}
+        totals: dict[str, list[int]] = {}
+        cells: dict[tuple[int, str], list[int]] = {}
+        plan = {kind: self._steps(effect) for kind, effect in self.kinds.items()}
+        for (skill, kind, bucket), count in tally.counts.items():
+            to_counters, to_columns, carrying = plan[kind]
+            row = totals.get(skill)
+            if row is None:
+                row = totals[skill] = [0] * len(self.counters)
+                events[skill] = 0
+            events[skill] += count
+            for index, amount in to_counters:
+                row[index] += amount * count
+            if to_columns or carrying:
+                cell = cells.get((bucket, skill))
+                if cell is None:
+                    cell = cells[bucket, skill] = [0] * len(self.columns)
+                for index, amount in to_columns:
+                    cell[index] += amount * count
+        for (skill, kind, bucket, name), (_, total) in tally.carried.items():
+            effect = self.kinds[kind]
+            for index in _places(self.counters, effect.counters, name):
+                totals[skill][index] += total
+            for index in _places(self.columns, effect.rollups, name):
+                cells[bucket, skill][index] += total
+        return Deltas(
+            events,
+            {skill: tuple(row) for skill, row in totals.items()},
+            {each: self._at(each, cells) for each in self.granularities},
+        )
+
+    def _steps(
+        self, effect: Effect
+    ) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...], bool]:
+        """Return index and amount of each fixed step, and whether a rollup is carried."""
+        return (
+            _fixed(self.counters, effect.counters),
+            _fixed(self.columns, effect.rollups),
+            any(isinstance(amount, Carried) for amount in effect.rollups.values()),
+        )
+
+    def _at(
+        self, granularity: Granularity, cells: Mapping[tuple[int, str], list[int]]
+    ) -> dict[tuple[int, str], tuple[int, ...]]:
+        """Return the rows at *granularity* of cells at the finest one."""
+        ratio = granularity.length // self.finest.length
+        if ratio > 1:
+            coarse: dict[tuple[int, str], list[int]] = {}
+            for (bucket, skill), row in cells.items():
+                sums = coarse.setdefault((bucket // ratio, skill), [0] * len(row))
+                for index, amount in enumerate(row):
+                    sums[index] += amount
+            cells = coarse
+        return {key: tuple(row) for key, row in cells.items() if any(row)}
+
+    def __reduce__(self) -> tuple[type[Projection], tuple[object, ...]]:
+        """Pickle as a call that builds the projection anew."""
+        return Projection, (self.name, dict(self.kinds), self.granularities)
+
+
+def _fixed(
+    names: tuple[str, ...], amounts: Mapping[str, int | Carried]
+) -> tuple[tuple[int, int], ...]:
+    return tuple(
+        (names.index(name), amount)
+        for name, amount in amounts.items()
+        if not isinstance(amount, Carried)
+    )
+
+
+def _places(
+    names: tuple[str, ...], amounts: Mapping[str, int | Carried], carried: str
+) -> Iterator[int]:
+    return (names.index(name) for name, amount in amounts.items() if amount == Carried(carried))
+
+
+def _check_name(what: str, name: object) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _TAKEN:
+        raise InvalidProjectionError(
+            f"the name of {what} must be 1 to 40 lower-case letters, digits and '_', begin with a"
+            f" letter, and not be one of {', '.join(sorted(_TAKEN))}: {name!r}"
+        )
+
+
+def _amounts_to_json(amounts: Mapping[str, int | Carried]) -> dict[str, int | dict[str, str]]:
+    return {
+        name: {"carried": amount.name} if isinstance(amount, Carried) else amount
+        for name, amount in amounts.items()
+    }
+
+
+def _amounts_from_json(amounts: Mapping[str, int | Mapping[str, str]]) -> dict[str, int | Carried]:
+    return {
+        name: Carried(amount["carried"]) if isinstance(amount, Mapping) else amount
+        for name, amount in amounts.items()
+    }
+
+
+SKILL_STATS = Projection(
+    "skill_stats",
+    {
+        "download": Effect(counters={"downloads": 1}, rollups={"downloads": 1}),
+        "star": Effect(counters={"stars": 1}),
+        "unstar": Effect(counters={"stars": -1}),
+        "install_new": Effect(
+            counters={"installs_all_time": 1, "installs_current": 1}, rollups={"installs": 1}
+        ),
+        "install_reactivate": Effect(counters={"installs_current": 1}),
+        "install_deactivate": Effect(counters={"installs_current": -1}),
+        "install_clear": Effect(
+            counters={
+                "installs_all_time": Carried("all_time"),
+                "installs_current": Carried("current"),
+            }
+        ),
+    },
+)
+"""The seven kinds of ClawHub, by day: the default table."""

@@ -1,0 +1,304 @@
+"""Every exception of the package: one base, one class per reaction a caller can have."""
+
+from __future__ import annotations
+
+import attrs
+
+
+class SkillstatError(Exception):
+    """The base of every exception that this package raises on purpose."""
+
+
+@attrs.define
+class InvalidEventError(SkillstatError, ValueError):
+    """An event is malformed, or too far in the future. Nothing was stored.
+
+    Reaction: correct the event where it is made.
+
+    Attributes:
+        reason: What is wrong, as a sentence without a full stop.
+        index: Place of the event among those handed to ``append``, from 0; None
+            where an event was refused alone, at birth.
+    """
+
+    reason: str
+    index: int | None = None
+
+    def __str__(self) -> str:
+        return self.reason if self.index is None else f"event {self.index}: {self.reason}"
+
+
+@attrs.define
+class InvalidProjectionError(SkillstatError, ValueError):
+    """A projection's table cannot be used. Nothing was stored.
+
+    Reaction: correct the table.
+    """
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@attrs.define
+class InvalidBoundError(SkillstatError, ValueError):
+    """A bound that must be a whole number of at least 1 is not. Nothing was read.
+
+    Attributes:
+        name: Name of the argument.
+        value: What was given, as text.
+    """
+
+    name: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.name} must be a whole number of at least 1, not {self.value}"
+
+
+@attrs.define
+class UnlikeTalliesError(SkillstatError, TypeError):
+    """Two tallies of unlike granularity were to be added. They have no sum."""
+
+    left: str
+    right: str
+
+    def __str__(self) -> str:
+        return f"a tally by {self.left} and a tally by {self.right} do not add"
+
+
+@attrs.define
+class UncountableEventError(SkillstatError):
+    """The table of a projection cannot count an event.
+
+    From ``append``: nothing of that call was stored. From a fold: everything before
+    the event is committed, the cursor stands before it, and the event is still in the
+    log. Reaction: teach the table the kind, or declare it as ``RETIRED``.
+
+    Attributes:
+        reason: What is wrong, as a sentence without a full stop.
+        projection: Name of the projection.
+        skill_id: The skill of the event.
+        kind: The kind of the event.
+        event_id: The id its producer gave it, if any.
+        position: Its place in the log, as text; None when it was refused at append.
+        index: Its place among those handed to ``append``, from 0; None in a fold.
+    """
+
+    reason: str
+    projection: str
+    skill_id: str
+    kind: str
+    event_id: str | None = None
+    position: str | None = None
+    index: int | None = None
+
+    def __str__(self) -> str:
+        event = f"event of skill {self.skill_id!r}"
+        if self.event_id is not None:
+            event += f" with id {self.event_id!r}"
+        if self.position is not None:
+            event += f" at position {self.position}"
+        if self.index is not None:
+            event = f"event {self.index} ({event})"
+        return f"projection {self.projection!r} cannot count the {event}: {self.reason}"
+
+
+@attrs.define
+class UnreadableEventError(SkillstatError):
+    """An event in the log is not one that `append` could have stored.
+
+    Somebody wrote it past this package. Everything before it is committed, the cursor
+    stands before it. Reaction: repair the event by hand, in the database.
+
+    Attributes:
+        position: Its place in the log, as text.
+        reason: What is wrong, as a sentence without a full stop.
+    """
+
+    position: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the event at {self.position} was not stored by append: {self.reason}"
+
+
+@attrs.define
+class EventIdConflictError(SkillstatError):
+    """Event ids are in the log already, with other content. Nothing was stored.
+
+    An id names one fact for ever. Reaction: find out why the producer gives one id to
+    two facts; a retry has the same skill, kind and deltas.
+
+    Attributes:
+        event_ids: The ids in conflict, in the order of the events.
+    """
+
+    event_ids: tuple[str, ...]
+
+    def __str__(self) -> str:
+        first, others = self.event_ids[:1], len(self.event_ids) - 1
+        more = f" (and {others} more)" if others > 0 else ""
+        return f"event id {', '.join(map(repr, first))}{more} is stored already with other content"
+
+
+@attrs.define
+class CursorConflictError(SkillstatError):
+    """The stored cursor record is not the one the commit was made from.
+
+    Nothing of the commit was written. Reaction: read the cursor and the page after it
+    again, as ``drain`` does.
+
+    Attributes:
+        projection: Name of the projection.
+    """
+
+    projection: str
+
+    def __str__(self) -> str:
+        return f"projection {self.projection!r} has moved since its cursor was read"
+
+
+@attrs.define
+class HistoryChangedError(SkillstatError):
+    """The log is not the one that the cursor was made from. Nothing was read.
+
+    The log was exchanged, restored from a backup, or events were removed from it.
+    Reaction: a person decides; restore log and stats together, or rebuild.
+
+    Attributes:
+        reason: What was found, as a sentence without a full stop.
+    """
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"history changed under the cursor: {self.reason}"
+
+
+@attrs.define
+class TableChangedError(SkillstatError):
+    """The stats were made with another table. Nothing was written.
+
+    Reaction: run the program that has the newer table, or rebuild.
+
+    Attributes:
+        projection: Name of the projection.
+        reason: The difference, as a sentence without a full stop.
+    """
+
+    projection: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the table of projection {self.projection!r} does not fit its stats: {self.reason}"
+
+
+@attrs.define
+class OpenTransactionError(SkillstatError):
+    """The connection is inside a transaction where none may be open. Nothing was done.
+
+    Only ``append`` joins a transaction of its caller. Reaction: commit or roll back
+    first, or use a connection of its own for this.
+
+    Attributes:
+        operation: What was refused.
+    """
+
+    operation: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.operation} begins and ends its own transaction, and the connection is"
+            " inside one: commit or roll back first, and do not set autocommit=False"
+        )
+
+
+@attrs.define
+class OutOfRangeError(SkillstatError, OverflowError):
+    """A sum would leave the range of signed 64 bits. Nothing was written.
+
+    Attributes:
+        projection: Name of the projection.
+        skill_id: The skill whose sum it is.
+        counter: The counter, or the rollup column with its granularity (``day.downloads``).
+    """
+
+    projection: str
+    skill_id: str
+    counter: str
+
+    def __str__(self) -> str:
+        return (
+            f"projection {self.projection!r}: {self.counter} of skill {self.skill_id!r}"
+            " would leave the range of signed 64 bits"
+        )
+
+
+@attrs.define
+class StoreContractError(SkillstatError):
+    """A store broke a law of its protocol. Nothing was written.
+
+    Reaction: repair the store; the conformance kit shows where.
+
+    Attributes:
+        law: Name of the law, as in the protocol's docstring.
+        reason: What was seen, as a sentence without a full stop.
+    """
+
+    law: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the store breaks the law {self.law!r}: {self.reason}"
+
+
+@attrs.define
+class SchemaError(SkillstatError):
+    """The database does not hold the tables this version works with. Nothing was written.
+
+    Reaction: create the tables, or upgrade this package.
+
+    Attributes:
+        reason: What was found and the next step, as a sentence without a full stop.
+    """
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@attrs.define
+class StoreBusyError(SkillstatError):
+    """Another program holds the database for longer than its time-out. Nothing was written.
+
+    Reaction: try again later, or give the connection a longer time-out.
+
+    Attributes:
+        reason: The message of the database.
+    """
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the database is busy: {self.reason}"
+
+
+@attrs.define
+class StoreUnavailableError(SkillstatError):
+    """The database cannot be used: read-only, full, closed, damaged or not a database.
+
+    What was to be written was rolled back; where the answer to the last step of a commit
+    was lost, it landed as a whole or not at all, and the next fold sees which.
+    Reaction: repair the cause, then run again.
+
+    Attributes:
+        reason: The message of the database.
+    """
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the database cannot be used: {self.reason}"
