@@ -1,0 +1,207 @@
+"""The asynchronous twin: `fold_page` and `drain` over stores whose methods are coroutines.
+
+The laws of the stores are those of `EventStore`, `TallyStore` and `StatsStore`; only the
+calls are awaited. The text of the functions is that of the synchronous ones with ``async``
+and ``await``, and a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
+
+from typing_extensions import Protocol, runtime_checkable
+
+from skillstat_agg._buckets import Granularity
+from skillstat_agg._events import Event, Place
+from skillstat_agg._folding import (
+    DEFAULT_PAGE,
+    FoldReport,
+    check_bounds,
+    check_table,
+    commit_of,
+    countable,
+    countable_part,
+    end,
+    folded,
+    lost_race,
+    nothing_folded,
+    start,
+)
+from skillstat_agg._projections import Projection
+from skillstat_agg._stores import (
+    Appended,
+    Commit,
+    CommitResult,
+    Cursor,
+    Page,
+    Rollups,
+    TalliedPage,
+    Totals,
+)
+from skillstat_agg.errors import CursorConflictError
+
+
+class EventStore(Protocol):
+    """A log of events: the laws and methods of `skillstat_agg.EventStore`, awaited."""
+
+    async def append(self, events: Iterable[Event], /, *, max_ahead: timedelta = ...) -> Appended:
+        """Store *events*, all or none, in their order."""
+        ...
+
+    async def read(self, after: Place | None, /, *, limit: int) -> Page:
+        """Return at most *limit* (at least 1) events after *after*, in order."""
+        ...
+
+
+@runtime_checkable
+class TallyStore(Protocol):
+    """A store's own tally: the law and method of `skillstat_agg.TallyStore`, awaited."""
+
+    async def tally(
+        self, after: Place | None, /, *, limit: int, granularity: Granularity
+    ) -> TalliedPage | None:
+        """Return the tally of the page that ``read`` would return; None: read it plainly."""
+        ...
+
+
+class StatsStore(Protocol):
+    """Totals and rollups: the laws and methods of `skillstat_agg.StatsStore`, awaited."""
+
+    @property
+    def projection(self) -> Projection:
+        """The projection whose stats these are."""
+        ...
+
+    async def cursor(self) -> Cursor:
+        """Return the stored cursor record."""
+        ...
+
+    async def commit(self, commit: Commit, /) -> CommitResult:
+        """Add the deltas and store the new cursor record, in one transaction."""
+        ...
+
+    async def totals(self, skill_ids: Iterable[str] | None = None, /) -> Totals:
+        """Return the totals of these skills, or of all (None)."""
+        ...
+
+    async def rollups(
+        self,
+        skill_id: str,
+        granularity: Granularity,
+        /,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Rollups:
+        """Return the rollups of one skill."""
+        ...
+
+    async def forget(self, skill_id: str, /) -> bool:
+        """Drop a skill for good, from every projection of the stats database."""
+        ...
+
+
+async def fold_page(
+    events: EventStore,
+    stats: StatsStore,
+    *,
+    page: int = DEFAULT_PAGE,
+    max_skills: int | None = None,
+    on_commit: Callable[[frozenset[str]], Awaitable[None]] | None = None,
+) -> FoldReport:
+    """Fold one page of events in one commit.
+
+    Losing the race against another worker is an ordinary outcome: the report says
+    ``conflicts=1``, nothing was written, and the next call reads anew.
+
+    Args:
+        events: The log.
+        stats: The stats of one projection.
+        page: How many events at most.
+        max_skills: How many skills at most; never overshot. None: any number.
+        on_commit: Called after the commit with the skills whose numbers changed. It
+            is not called again if the process dies first.
+
+    Raises:
+        InvalidBoundError: If a bound is below 1.
+        UncountableEventError: If the table cannot count an event. Everything before it
+            is committed and the cursor stands before it.
+        UnreadableEventError: If somebody else wrote nonsense into the log. As before.
+        TableChangedError: If the stats were made with a table that this one does not
+            extend.
+        HistoryChangedError: If the log is not the one that was folded so far.
+        OpenTransactionError: If a connection is inside a transaction.
+        OutOfRangeError: If a sum would leave signed 64 bits.
+        StoreContractError: If a page breaks a law of its protocol.
+    """
+    check_bounds(page=page, max_skills=max_skills)
+    return await _fold(events, stats, await stats.cursor(), page, max_skills, on_commit)
+
+
+async def drain(
+    events: EventStore,
+    stats: StatsStore,
+    *,
+    page: int = DEFAULT_PAGE,
+    max_events: int | None = None,
+    max_skills: int | None = None,
+    on_commit: Callable[[frozenset[str]], Awaitable[None]] | None = None,
+) -> FoldReport:
+    """Fold page after page until the frontier, or the bound, is reached.
+
+    Any number of workers may drain at once; each event counts once. A drain that is
+    killed has lost nothing and repeats nothing: start it again.
+
+    Args:
+        events: The log.
+        stats: The stats of one projection.
+        page: How many events per page, and so per commit, at most.
+        max_events: How many events in all at most; never overshot. None: any number.
+        max_skills: How many skills per commit at most; never overshot. None: any number.
+        on_commit: Called after each commit with the skills whose numbers changed.
+
+    Raises:
+        The same as `fold_page`. Commits made before stay.
+    """
+    check_bounds(page=page, max_events=max_events, max_skills=max_skills)
+    report = start(await stats.cursor())
+    while not report.at_frontier and report.events != max_events:
+        limit = page if max_events is None else min(page, max_events - report.events)
+        report = report.then(await _fold(events, stats, report.after, limit, max_skills, on_commit))
+    return end(report)
+
+
+async def _fold(
+    events: EventStore,
+    stats: StatsStore,
+    cursor: Cursor,
+    limit: int,
+    max_skills: int | None,
+    on_commit: Callable[[frozenset[str]], Awaitable[None]] | None,
+) -> FoldReport:
+    """Fold one page after *cursor*, which may be out of date by now."""
+    projection = stats.projection
+    check_table(cursor, projection)
+    tallied, fault = None, None
+    if max_skills is None and isinstance(events, TallyStore):
+        tallied = countable(
+            await events.tally(cursor.place, limit=limit, granularity=projection.finest),
+            cursor,
+            limit,
+            projection,
+        )
+    if tallied is None:
+        page = await events.read(cursor.place, limit=limit)
+        tallied, fault = countable_part(page, cursor, limit, projection, max_skills)
+    if tallied.place is None:
+        return nothing_folded(cursor, at_frontier=True)
+    try:
+        result = await stats.commit(commit_of(cursor, tallied, tallied.place, projection))
+    except CursorConflictError:
+        return lost_race(cursor, await stats.cursor())
+    if on_commit is not None:
+        await on_commit(result.changed)
+    if fault is not None:
+        raise fault
+    return folded(cursor, tallied, result)
