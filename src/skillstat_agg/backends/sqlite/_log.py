@@ -1,0 +1,263 @@
+"""The log: an event store on an SQLite database."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import struct
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import TypeAlias
+
+from skillstat_agg._appending import checked, digests, unseen
+from skillstat_agg._buckets import EPOCH, Granularity, from_microseconds, microseconds
+from skillstat_agg._events import Event, Place, Position, RecordedEvent, check_deltas
+from skillstat_agg._projections import Projection
+from skillstat_agg._stores import (
+    CHECKSUM_RANGE,
+    DAY_AHEAD,
+    Appended,
+    Page,
+    TalliedPage,
+)
+from skillstat_agg._tallies import Tally
+from skillstat_agg.backends._clocks import Clock, utc_now
+from skillstat_agg.backends.sqlite._schema import check_schema
+from skillstat_agg.backends.sqlite._transactions import joining, reading
+from skillstat_agg.errors import HistoryChangedError, InvalidEventError, UnreadableEventError
+
+_INSERT = """
+    INSERT INTO skillstat_events (
+        skill_id, kind, occurred_at_us, event_id, deltas, note, recorded_at_us, fingerprint
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_READ = """
+    SELECT position, skill_id, kind, occurred_at_us, event_id, deltas, note, recorded_at_us,
+        fingerprint
+    FROM skillstat_events WHERE position > ? ORDER BY position LIMIT ?
+"""
+_EXTENT = """
+    SELECT count(*), sum(fingerprint), max(position) FROM (
+        SELECT position, fingerprint FROM skillstat_events
+        WHERE position > ? ORDER BY position LIMIT ?
+    )
+"""
+# The year 1 in microseconds is added first, so that the division never rounds towards zero.
+_GROUPED = """
+    SELECT skill_id, kind, (occurred_at_us + ?) / ? - ?, deltas FROM skillstat_events
+    WHERE position > ? AND position <= ?
+"""
+_BEFORE_EPOCH_DAYS = EPOCH.toordinal()
+_IDS_AT_ONCE = 500
+_Row: TypeAlias = tuple[int, str, str, int, str | None, str | None, str | None, int, int]
+
+
+class SQLiteEventStore:
+    """An event store over a connection that its caller owns; one per thread.
+
+    SQLite has one writer at a time, so positions are given in the order of commits and
+    the frontier is the last committed event. ``append`` joins the caller's transaction
+    (begin it with ``BEGIN IMMEDIATE``); the other methods refuse one.
+
+    Args:
+        db: The connection. `create_tables` has been called on its database.
+        projections: The tables that must be able to count what is appended; none:
+            a drain will find what cannot be counted.
+        clock: Gives ``recorded_at``.
+    """
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        *,
+        projections: Iterable[Projection] = (),
+        clock: Clock = utc_now,
+    ) -> None:
+        self._db = db
+        self._projections = tuple(projections)
+        self._clock = clock
+
+    def append(self, events: Iterable[Event], /, *, max_ahead: timedelta = DAY_AHEAD) -> Appended:
+        """Store *events*: see ``EventStore.append``.
+
+        Raises:
+            StoreBusyError: Also where the caller's transaction has read before another
+                program committed: it cannot write any more and must be begun anew.
+        """
+        now = self._clock()
+        given = checked(events, now=now, max_ahead=max_ahead, projections=self._projections)
+        ids = digests(given)
+        with joining(self._db, "append") as sql:
+            check_schema(sql)
+            fresh = unseen(given, ids, _known(sql, list(ids)))
+            waiting = [event.event_id for event in fresh if event.event_id is not None]
+            sql.executemany(
+                "INSERT INTO skillstat_event_ids VALUES (?, ?)",
+                [(event_id, ids[event_id]) for event_id in waiting],
+            )
+            sql.executemany(_INSERT, _rows(fresh, microseconds(now)))
+            (last,) = sql.execute("SELECT max(position) FROM skillstat_events").fetchone()
+        return Appended(new=len(fresh), position=Position((last,)) if given else None)
+
+    def read(self, after: Place | None, /, *, limit: int) -> Page:
+        """Return the page after *after*: see ``EventStore.read``."""
+        with reading(self._db, "read") as sql:
+            epoch = check_schema(sql)
+            start = _start(sql, after, epoch)
+            rows = sql.execute(_READ, (start, limit)).fetchall()
+            (frontier,) = sql.execute("SELECT max(position) FROM skillstat_events").fetchone()
+        events = _events_before_nonsense(rows)
+        return Page(
+            epoch=epoch,
+            events=events,
+            frontier=None if frontier is None else Position((frontier,)),
+            is_last=not rows or events[-1].position[0] == frontier,
+        )
+
+    def tally(
+        self, after: Place | None, /, *, limit: int, granularity: Granularity
+    ) -> TalliedPage | None:
+        """Return the tally of the page after *after*: see ``TallyStore.tally``.
+
+        The rows are counted as they stream by, which took two thirds of the time of a
+        GROUP BY of three texts.
+        """
+        with reading(self._db, "tally") as sql:
+            epoch = check_schema(sql)
+            start = _start(sql, after, epoch)
+            count, checksum, last = sql.execute(_EXTENT, (start, limit)).fetchone()
+            (frontier,) = sql.execute("SELECT max(position) FROM skillstat_events").fetchone()
+            groups: Counter[tuple[str, str, int, str | None]] = Counter()
+            place = None
+            if count:
+                buckets_before = _BEFORE_EPOCH_DAYS * timedelta(days=1) // granularity.length
+                length = granularity.length_us
+                groups.update(
+                    sql.execute(
+                        _GROUPED, (buckets_before * length, length, buckets_before, start, last)
+                    )
+                )
+                place = Place(epoch, Position((last,)), _fingerprint_at(sql, last))
+        try:
+            tally = Tally.of_groups(_decoded(groups), granularity)
+        except InvalidEventError:
+            return None
+        return TalliedPage(
+            tally=tally,
+            count=count,
+            checksum=(checksum or 0) % CHECKSUM_RANGE,
+            place=place,
+            frontier=None if frontier is None else Position((frontier,)),
+            is_last=not count or last == frontier,
+        )
+
+
+def _start(sql: sqlite3.Cursor, after: Place | None, epoch: str) -> int:
+    """Return the number to read after, when the log is still the one of that place."""
+    if after is None:
+        return 0
+    if after.epoch != epoch:
+        raise HistoryChangedError(f"this log has epoch {epoch}, the cursor's had {after.epoch}")
+    if _fingerprint_at(sql, after.position[0]) != after.fingerprint:
+        raise HistoryChangedError(
+            f"another event, or none, stands at position {after.position}, where the cursor stands"
+        )
+    return after.position[0]
+
+
+def _fingerprint_at(sql: sqlite3.Cursor, position: int) -> int:
+    """Return the fingerprint of the event at *position*; -1 where there is none."""
+    row = sql.execute(
+        "SELECT fingerprint FROM skillstat_events WHERE position = ?", (position,)
+    ).fetchone()
+    return -1 if row is None else int(row[0])
+
+
+def _known(sql: sqlite3.Cursor, ids: Sequence[str]) -> dict[str, bytes]:
+    """Return the digest by id of those ids that are in the log."""
+    known: dict[str, bytes] = {}
+    for first in range(0, len(ids), _IDS_AT_ONCE):
+        some = ids[first : first + _IDS_AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        known.update(
+            sql.execute(
+                f"SELECT event_id, digest FROM skillstat_event_ids WHERE event_id IN ({marks})",
+                some,
+            )
+        )
+    return known
+
+
+def _rows(events: Sequence[Event], recorded_at_us: int) -> Iterator[tuple[object, ...]]:
+    """Return the rows to insert; each with a fingerprint drawn for it."""
+    fingerprints = struct.unpack(f"<{len(events)}I", os.urandom(4 * len(events)))
+    return (
+        (
+            event.skill_id,
+            event.kind,
+            microseconds(event.occurred_at),
+            event.event_id,
+            None if event.deltas is None else json.dumps(dict(event.deltas), separators=(",", ":")),
+            event.note,
+            recorded_at_us,
+            fingerprint,
+        )
+        for event, fingerprint in zip(events, fingerprints, strict=True)
+    )
+
+
+def _events_before_nonsense(rows: Sequence[_Row]) -> tuple[RecordedEvent, ...]:
+    """Return the events of *rows*, up to one that append could not have stored.
+
+    Raises:
+        UnreadableEventError: If that is the first.
+    """
+    events: list[RecordedEvent] = []
+    for row in rows:
+        try:
+            events.append(_recorded(row))
+        except (InvalidEventError, ValueError, OverflowError) as error:
+            if not events:
+                raise UnreadableEventError(str(row[0]), str(error)) from error
+            break
+    return tuple(events)
+
+
+def _recorded(row: _Row) -> RecordedEvent:
+    position, skill_id, kind, occurred_at_us, event_id, deltas, note, recorded_at_us, mark = row
+    return RecordedEvent(
+        position=Position((position,)),
+        event=Event(
+            skill_id=skill_id,
+            kind=kind,
+            occurred_at=from_microseconds(occurred_at_us),
+            event_id=event_id,
+            deltas=_decoded_deltas(deltas),
+            note=note,
+        ),
+        recorded_at=from_microseconds(recorded_at_us),
+        fingerprint=mark,
+    )
+
+
+def _decoded(
+    groups: Mapping[tuple[str, str, int, str | None], int],
+) -> Iterator[tuple[str, str, int, Mapping[str, int] | None, int]]:
+    for (skill_id, kind, bucket, deltas), count in groups.items():
+        yield skill_id, kind, bucket, _decoded_deltas(deltas), count
+
+
+def _decoded_deltas(text: str | None) -> Mapping[str, int] | None:
+    """Return the deltas that a row holds.
+
+    Raises:
+        InvalidEventError: If no event could carry them.
+    """
+    if text is None:
+        return None
+    try:
+        return check_deltas(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise InvalidEventError(f"deltas of a stored event: {error}") from error

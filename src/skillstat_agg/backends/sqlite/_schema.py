@@ -1,0 +1,287 @@
+"""The tables, and the one call that makes them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+
+from skillstat_agg._buckets import Granularity, from_microseconds, microseconds
+from skillstat_agg._events import MAX_TEXT, Place, Position
+from skillstat_agg._folding import check_table
+from skillstat_agg._projections import Projection
+from skillstat_agg._stores import Cursor
+from skillstat_agg.backends._clocks import Clock, utc_now
+from skillstat_agg.backends.sqlite._transactions import reading, writing
+from skillstat_agg.errors import SchemaError
+
+VERSION = 1
+LOWEST_SQLITE = (3, 34, 0)
+
+# Integers are kept from becoming floats (what SQLite does on overflow) by CHECKs instead of
+# STRICT, which SQLite has had only since 3.37. length() stops at a NUL character, so
+# that nothing is empty is checked by comparison.
+_TABLES = {
+    "skillstat_schema": """
+        CREATE TABLE skillstat_schema (
+            version INTEGER NOT NULL CHECK (typeof(version) = 'integer'),
+            epoch TEXT NOT NULL
+        )
+    """,
+    "skillstat_events": f"""
+        CREATE TABLE skillstat_events (
+            position INTEGER PRIMARY KEY AUTOINCREMENT CHECK (position > 0),
+            skill_id TEXT NOT NULL CHECK (
+                typeof(skill_id) = 'text' AND skill_id <> '' AND length(skill_id) <= {MAX_TEXT}),
+            kind TEXT NOT NULL CHECK (
+                typeof(kind) = 'text' AND kind <> '' AND length(kind) <= {MAX_TEXT}),
+            occurred_at_us INTEGER NOT NULL CHECK (
+                typeof(occurred_at_us) = 'integer'
+                AND occurred_at_us BETWEEN -62135596800000000 AND 253402300799999999),
+            event_id TEXT CHECK (
+                typeof(event_id) IN ('null', 'text')
+                AND event_id <> '' AND length(event_id) <= {MAX_TEXT}),
+            deltas TEXT CHECK (typeof(deltas) IN ('null', 'text')),
+            note TEXT CHECK (
+                typeof(note) IN ('null', 'text') AND note <> '' AND length(note) <= {MAX_TEXT}),
+            recorded_at_us INTEGER NOT NULL CHECK (
+                typeof(recorded_at_us) = 'integer'
+                AND recorded_at_us BETWEEN -62135596800000000 AND 253402300799999999),
+            fingerprint INTEGER NOT NULL CHECK (
+                typeof(fingerprint) = 'integer' AND fingerprint BETWEEN 0 AND 4294967295)
+        )
+    """,
+    "skillstat_events_in_order": """
+        CREATE TRIGGER skillstat_events_in_order AFTER INSERT ON skillstat_events
+        WHEN NEW.position <= (SELECT seq FROM sqlite_sequence WHERE name = 'skillstat_events')
+        BEGIN
+            SELECT RAISE(ABORT, 'positions only grow: leave the position of an event out');
+        END
+    """,
+    "skillstat_events_never_change": """
+        CREATE TRIGGER skillstat_events_never_change BEFORE UPDATE ON skillstat_events
+        BEGIN
+            SELECT RAISE(ABORT, 'events never change: append a correction');
+        END
+    """,
+    "skillstat_events_stay": """
+        CREATE TRIGGER skillstat_events_stay BEFORE DELETE ON skillstat_events
+        BEGIN
+            SELECT RAISE(ABORT, 'events stay: append a retraction');
+        END
+    """,
+    "skillstat_event_ids": """
+        CREATE TABLE skillstat_event_ids (
+            event_id TEXT NOT NULL PRIMARY KEY,
+            digest BLOB NOT NULL
+        ) WITHOUT ROWID
+    """,
+    "skillstat_event_ids_never_change": """
+        CREATE TRIGGER skillstat_event_ids_never_change BEFORE UPDATE ON skillstat_event_ids
+        BEGIN
+            SELECT RAISE(ABORT, 'an event id names one fact for ever');
+        END
+    """,
+    "skillstat_cursors": """
+        CREATE TABLE skillstat_cursors (
+            projection TEXT NOT NULL,
+            building TEXT NOT NULL,
+            generation INTEGER NOT NULL,
+            epoch TEXT,
+            position INTEGER,
+            fingerprint INTEGER,
+            events INTEGER NOT NULL CHECK (typeof(events) = 'integer'),
+            checksum INTEGER NOT NULL CHECK (typeof(checksum) = 'integer'),
+            controls TEXT NOT NULL,
+            revision INTEGER NOT NULL CHECK (typeof(revision) = 'integer'),
+            declared TEXT NOT NULL,
+            updated_at_us INTEGER NOT NULL,
+            PRIMARY KEY (projection, building)
+        ) WITHOUT ROWID
+    """,
+    "skillstat_forgotten": """
+        CREATE TABLE skillstat_forgotten (
+            skill_id TEXT NOT NULL PRIMARY KEY,
+            forgotten_at_us INTEGER NOT NULL
+        ) WITHOUT ROWID
+    """,
+}
+
+_RECORD = (
+    "generation", "epoch", "position", "fingerprint", "events", "checksum", "controls",
+    "revision", "declared", "updated_at_us",
+)  # fmt: skip
+
+
+def create_tables(db: sqlite3.Connection, *projections: Projection, clock: Clock = utc_now) -> None:
+    """Make the tables of the log, and those of each projection's stats.
+
+    One transaction; what is there already stays as it is, so it may be called at every
+    start. Log and stats may live in different databases: call it for both.
+
+    Args:
+        db: A connection that is not inside a transaction.
+        projections: The projections whose stats shall live here; none is fine.
+        clock: Gives ``updated_at`` of new cursors.
+
+    Raises:
+        SchemaError: If SQLite is too old, or the database holds tables of a newer
+            version of this package, or of others under the same names.
+        TableChangedError: If stats are there that were made with a table which the
+            projection does not extend.
+        OpenTransactionError: If the connection is inside a transaction.
+    """
+    if sqlite3.sqlite_version_info < LOWEST_SQLITE:
+        lowest = ".".join(map(str, LOWEST_SQLITE))
+        raise SchemaError(f"SQLite {lowest} or newer is needed, not {sqlite3.sqlite_version}")
+    with writing(db, "create_tables") as sql:
+        there = {name for (name,) in sql.execute("SELECT lower(name) FROM sqlite_master")}
+        if "skillstat_schema" in there:
+            check_schema(sql)
+        else:
+            _refuse_foreign(there.intersection(_TABLES))
+            for statement in _TABLES.values():
+                sql.execute(statement)
+            sql.execute("INSERT INTO skillstat_schema VALUES (?, ?)", (VERSION, uuid.uuid4().hex))
+        for projection in projections:
+            stored = find_cursor(sql, projection.name)
+            if stored is not None:
+                check_table(stored, projection)
+                continue
+            tables = _stats_tables(projection)
+            _refuse_foreign(there.intersection(tables))
+            for statement in tables.values():
+                sql.execute(statement)
+            start = Cursor.start(projection, from_microseconds(microseconds(clock())))
+            names = ", ".join(("projection", "building", *_RECORD))
+            sql.execute(
+                f"INSERT INTO skillstat_cursors ({names}) VALUES (?, '', {_marks(_RECORD)})",
+                (projection.name, *_record_of(start)),
+            )
+
+
+def stored_projections(db: sqlite3.Connection) -> tuple[Projection, ...]:
+    """Return the projections whose stats the database holds, by name.
+
+    Raises:
+        SchemaError: If the database does not hold the tables of this version.
+        OpenTransactionError: If the connection is inside a transaction.
+    """
+    with reading(db, "stored_projections") as sql:
+        check_schema(sql)
+        rows = sql.execute(
+            "SELECT declared FROM skillstat_cursors WHERE building = '' ORDER BY projection"
+        )
+        return tuple(Projection.from_table(declared) for (declared,) in rows)
+
+
+def check_schema(sql: sqlite3.Cursor) -> str:
+    """Return the epoch of the log, when the tables are those of this version.
+
+    Raises:
+        SchemaError: If they are not.
+    """
+    rows = sql.execute("SELECT version, epoch FROM skillstat_schema").fetchall()
+    if len(rows) != 1 or type(rows[0][0]) is not int:
+        raise SchemaError("the table skillstat_schema was not made by this package")
+    version, epoch = rows[0]
+    if version != VERSION:
+        raise SchemaError(
+            f"the tables are of version {version}, this package works with version {VERSION}:"
+            " use the version of the package that made them, or a newer one"
+        )
+    return str(epoch)
+
+
+def find_cursor(sql: sqlite3.Cursor, projection: str) -> Cursor | None:
+    """Return the serving cursor record of a projection; None where there is none."""
+    row = sql.execute(
+        f"SELECT {', '.join(_RECORD)} FROM skillstat_cursors"
+        " WHERE projection = ? AND building = ''",
+        (projection,),
+    ).fetchone()
+    if row is None:
+        return None
+    generation, epoch, position, fingerprint, events, checksum, controls, *rest = row
+    revision, declared, updated_at_us = rest
+    return Cursor(
+        projection=projection,
+        generation=generation,
+        place=None if epoch is None else Place(epoch, Position((position,)), fingerprint),
+        count=events,
+        checksum=checksum,
+        controls=json.loads(controls),
+        revision=revision,
+        table=declared,
+        updated_at=from_microseconds(updated_at_us),
+    )
+
+
+def replace_cursor(sql: sqlite3.Cursor, cursor: Cursor) -> None:
+    """Store *cursor* as the serving record of its projection."""
+    sql.execute(
+        f"UPDATE skillstat_cursors SET {', '.join(f'{name} = ?' for name in _RECORD)}"
+        " WHERE projection = ? AND building = ''",
+        (*_record_of(cursor), cursor.projection),
+    )
+
+
+def _record_of(cursor: Cursor) -> tuple[int | str | None, ...]:
+    """Return the columns of a cursor record, in the order of the table."""
+    place = cursor.place
+    return (
+        cursor.generation,
+        None if place is None else place.epoch,
+        None if place is None else place.position[0],
+        None if place is None else place.fingerprint,
+        cursor.count,
+        cursor.checksum,
+        json.dumps(dict(cursor.controls), sort_keys=True, separators=(",", ":")),
+        cursor.revision,
+        cursor.table,
+        microseconds(cursor.updated_at),
+    )
+
+
+def totals_table(projection: str) -> str:
+    """Return the name of the table with one row per skill, quoted."""
+    return f'"{projection}_totals"'
+
+
+def rollup_table(projection: str, granularity: Granularity) -> str:
+    """Return the name of the table with one row per bucket and skill, quoted."""
+    return f'"{projection}_{"daily" if granularity is Granularity.DAY else "hourly"}"'
+
+
+def sum_column(name: str) -> str:
+    """Return the declaration of the column of a counter or rollup column."""
+    return f'"{name}" INTEGER NOT NULL DEFAULT 0 CHECK (typeof("{name}") = \'integer\')'
+
+
+def _stats_tables(projection: Projection) -> dict[str, str]:
+    """Return the statements that make a projection's tables, by name of the table."""
+    totals = totals_table(projection.name)
+    counters = ", ".join(map(sum_column, projection.counters))
+    tables = {
+        totals.strip('"'): f"CREATE TABLE {totals} (skill_id TEXT NOT NULL PRIMARY KEY,"
+        f" {counters}) WITHOUT ROWID"
+    }
+    columns = "".join(f"{sum_column(column)}, " for column in projection.columns)
+    for granularity in projection.granularities:
+        rollups, bucket = rollup_table(projection.name, granularity), granularity.value
+        tables[rollups.strip('"')] = (
+            f"CREATE TABLE {rollups} ({bucket} TEXT NOT NULL, skill_id TEXT NOT NULL,"
+            f" {columns}PRIMARY KEY ({bucket}, skill_id)) WITHOUT ROWID"
+        )
+    return tables
+
+
+def _refuse_foreign(names: set[str]) -> None:
+    if names:
+        raise SchemaError(
+            f"the database has tables of other owners under our names: {', '.join(sorted(names))}"
+        )
+
+
+def _marks(names: tuple[str, ...]) -> str:
+    return ", ".join("?" * len(names))

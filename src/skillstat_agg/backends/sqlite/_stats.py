@@ -1,0 +1,381 @@
+"""The stats of one projection: a stats store on an SQLite database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timezone
+from typing import TypeAlias
+
+import attrs
+
+from skillstat_agg._buckets import (
+    Granularity,
+    buckets_between,
+    from_microseconds,
+    microseconds,
+    start_of,
+)
+from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER, check_skill_id
+from skillstat_agg._projections import Deltas, Projection
+from skillstat_agg._stores import Commit, CommitResult, Cursor, Rollups, Totals
+from skillstat_agg.backends._clocks import Clock, utc_now
+from skillstat_agg.backends.sqlite._schema import (
+    check_schema,
+    find_cursor,
+    replace_cursor,
+    rollup_table,
+    sum_column,
+    totals_table,
+)
+from skillstat_agg.backends.sqlite._transactions import reading, writing
+from skillstat_agg.errors import (
+    CursorConflictError,
+    OutOfRangeError,
+    SchemaError,
+    TableChangedError,
+)
+
+_IDS_AT_ONCE = 500
+_Row: TypeAlias = tuple[str | int, ...]
+
+
+class SQLiteStatsStore:
+    """A stats store over a connection that its caller owns; one per thread.
+
+    The numbers stand in tables that are made to be joined: ``<projection>_totals``
+    (``skill_id``, a column per counter) and ``<projection>_daily`` or ``_hourly``
+    (``day`` as ``2026-03-01`` or ``hour`` as ``2026-03-01 13:00``, in UTC, ``skill_id``, a
+    column per rollup column). They hold signed sums. No method joins a transaction.
+
+    Args:
+        db: The connection. `create_tables` has been called on its database with the
+            projection.
+        projection: The projection whose stats these are.
+        clock: Gives ``updated_at``.
+    """
+
+    def __init__(
+        self, db: sqlite3.Connection, projection: Projection, *, clock: Clock = utc_now
+    ) -> None:
+        self._db = db
+        self._projection = projection
+        self._clock = clock
+
+    @property
+    def projection(self) -> Projection:
+        """The projection whose stats these are."""
+        return self._projection
+
+    def cursor(self) -> Cursor:
+        """Return the stored cursor record: see ``StatsStore.cursor``."""
+        with reading(self._db, "cursor") as sql:
+            return self._cursor(sql)
+
+    def commit(self, commit: Commit, /) -> CommitResult:
+        """Add the deltas and store the cursor: see ``StatsStore.commit``."""
+        with writing(self._db, "commit") as sql:
+            expected = commit.expected
+            stored = self._cursor(sql)
+            if stored != expected:
+                raise CursorConflictError(self._projection.name)
+            forgotten = _forgotten(sql, list(commit.deltas.totals))
+            applied = commit.deltas.without(forgotten)
+            cursor = commit.cursor(applied, self._now())
+            replace_cursor(sql, cursor)
+            if cursor.table != expected.table:
+                _add_columns(sql, Projection.from_table(expected.table), commit.projection)
+            rows, changed = _add(sql, commit.projection, applied)
+        return CommitResult(
+            cursor=cursor,
+            rows=rows,
+            forgotten=sum(commit.deltas.events[skill] for skill in forgotten),
+            changed=changed,
+        )
+
+    def totals(self, skill_ids: Iterable[str] | None = None, /) -> Totals:
+        """Return the totals of these skills, or of all: see ``StatsStore.totals``."""
+        wanted = None if skill_ids is None else list(dict.fromkeys(skill_ids))
+        counters = self._projection.counters
+        with reading(self._db, "totals") as sql:
+            cursor = self._cursor(sql)
+            select = (
+                f"SELECT skill_id, {self._readable(cursor, counters, 'counters')}"
+                f" FROM {totals_table(self._projection.name)}"
+            )
+            rows = (
+                sql.execute(select)
+                if wanted is None
+                else _by_some(sql, f"{select} WHERE skill_id IN", wanted)
+            )
+            return Totals(
+                cursor, {skill: dict(zip(counters, sums, strict=True)) for skill, *sums in rows}
+            )
+
+    def rollups(
+        self,
+        skill_id: str,
+        granularity: Granularity,
+        /,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Rollups:
+        """Return the rollups of one skill: see ``StatsStore.rollups``."""
+        self._projection.check_granularity(granularity)
+        buckets = buckets_between(since, until, granularity)
+        columns = self._projection.columns
+        with reading(self._db, "rollups") as sql:
+            cursor = self._cursor(sql)
+            if not columns or not buckets:
+                return Rollups(cursor, {})
+            names = self._readable(cursor, columns, "columns")
+            rows = _rollups_of(sql, self._projection.name, granularity, names, skill_id, buckets)
+            return Rollups(
+                cursor,
+                {
+                    datetime.fromisoformat(bucket).replace(tzinfo=timezone.utc): dict(
+                        zip(columns, sums, strict=True)
+                    )
+                    for bucket, *sums in rows
+                },
+            )
+
+    def forget(self, skill_id: str, /) -> bool:
+        """Drop a skill for good: see ``StatsStore.forget``."""
+        check_skill_id(skill_id)
+        with writing(self._db, "forget") as sql:
+            self._cursor(sql)
+            now = self._now()
+            sql.execute(
+                "INSERT INTO skillstat_forgotten VALUES (?, ?) ON CONFLICT DO NOTHING",
+                (skill_id, microseconds(now)),
+            )
+            if sql.rowcount == 0:
+                return False
+            names = sql.execute(
+                "SELECT projection FROM skillstat_cursors WHERE building = ''"
+            ).fetchall()
+            for (name,) in names:
+                _drop(sql, name, skill_id, now)
+        return True
+
+    def _now(self) -> datetime:
+        return from_microseconds(microseconds(self._clock()))
+
+    def _cursor(self, sql: sqlite3.Cursor) -> Cursor:
+        check_schema(sql)
+        cursor = find_cursor(sql, self._projection.name)
+        if cursor is None:
+            raise SchemaError(
+                f"the database holds no stats of projection {self._projection.name!r}: call"
+                " create_tables with it once"
+            )
+        return cursor
+
+    def _readable(self, cursor: Cursor, names: tuple[str, ...], which: str) -> str:
+        """Return *names* as columns to select; 0 for those the stored table has not yet.
+
+        Raises:
+            TableChangedError: If neither table extends the other.
+        """
+        if cursor.table == self._projection.table:
+            return ", ".join(f'"{name}"' for name in names)
+        stored = Projection.from_table(cursor.table)
+        reason = self._projection.difference_from(stored)
+        if reason is not None and stored.difference_from(self._projection) is not None:
+            raise TableChangedError(self._projection.name, reason)
+        there = stored.counters if which == "counters" else stored.columns
+        return ", ".join(f'"{name}"' if name in there else "0" for name in names)
+
+
+def _by_some(
+    sql: sqlite3.Cursor, select: str, values: Sequence[str]
+) -> Iterator[tuple[str, *tuple[int, ...]]]:
+    """Return the rows of *select* for these values, some hundred values at a time."""
+    for first in range(0, len(values), _IDS_AT_ONCE):
+        some = values[first : first + _IDS_AT_ONCE]
+        yield from sql.execute(f"{select} ({', '.join('?' * len(some))})", some)
+
+
+def _forgotten(sql: sqlite3.Cursor, skill_ids: Sequence[str]) -> frozenset[str]:
+    """Return those of the skills that are forgotten."""
+    if sql.execute("SELECT 1 FROM skillstat_forgotten LIMIT 1").fetchone() is None:
+        return frozenset()
+    select = "SELECT skill_id FROM skillstat_forgotten WHERE skill_id IN"
+    return frozenset(skill for skill, *_ in _by_some(sql, select, skill_ids))
+
+
+def _add_columns(sql: sqlite3.Cursor, stored: Projection, projection: Projection) -> None:
+    """Add the columns that *projection* has and the stored table has not."""
+    tables = [
+        (totals_table(projection.name), projection.counters, stored.counters),
+        *(
+            (rollup_table(projection.name, each), projection.columns, stored.columns)
+            for each in projection.granularities
+        ),
+    ]
+    for table, names, there in tables:
+        for name in names:
+            if name not in there:
+                sql.execute(f"ALTER TABLE {table} ADD COLUMN {sum_column(name)}")
+
+
+def _add(sql: sqlite3.Cursor, projection: Projection, deltas: Deltas) -> tuple[int, frozenset[str]]:
+    """Add *deltas*; return the number of rows written and the skills that changed."""
+    totals = _Sums(totals_table(projection.name), ("skill_id",), projection.counters, "")
+    changes: list[tuple[_Sums, list[_Row]]] = [
+        (totals, [(skill, *row) for skill, row in deltas.totals.items() if any(row)])
+    ]
+    for each, cells in deltas.rollups.items():
+        rollups = _Sums(
+            rollup_table(projection.name, each),
+            (each.value, "skill_id"),
+            projection.columns,
+            f"{each.value}.",
+        )
+        texts = {bucket: bucket_text(bucket, each) for bucket in {key[0] for key in cells}}
+        changes.append(
+            (rollups, [(texts[bucket], skill, *row) for (bucket, skill), row in cells.items()])
+        )
+    changed: set[str] = set()
+    rows = 0
+    for sums, additions in changes:
+        if not additions:
+            continue
+        sums.add(sql, projection, additions)
+        changed.update(str(row[len(sums.keys) - 1]) for row in additions)
+        rows += len(additions)
+    for skill, row in deltas.totals.items():
+        if not any(row):
+            sql.execute(
+                f"INSERT INTO {totals.table} (skill_id) VALUES (?) ON CONFLICT DO NOTHING", (skill,)
+            )
+            if sql.rowcount:
+                changed.add(skill)
+                rows += 1
+    return rows, frozenset(changed)
+
+
+@attrs.frozen
+class _Sums:
+    """A table of sums: its key columns, the last of which is the skill, and its sums.
+
+    Attributes:
+        table: Name of the table, quoted.
+        keys: The key columns.
+        names: The columns that hold sums.
+        prefix: What stands before a column's name in an error.
+    """
+
+    table: str
+    keys: tuple[str, ...]
+    names: tuple[str, ...]
+    prefix: str
+
+    def add(self, sql: sqlite3.Cursor, projection: Projection, rows: Sequence[_Row]) -> None:
+        """Add *rows* (keys, then amounts) to what is stored.
+
+        Raises:
+            OutOfRangeError: If a sum would leave signed 64 bits.
+        """
+        upsert = self._upsert(", ".join(f'"{x}" = "{x}" + excluded."{x}"' for x in self.names))
+        sql.execute("SAVEPOINT skillstat_add")
+        try:
+            sql.executemany(upsert, rows)
+        except (sqlite3.IntegrityError, OverflowError):
+            # A sum or an amount is beyond 64 bits; the sum of an amount beyond may not be.
+            sql.execute("ROLLBACK TO skillstat_add")
+            self._add_one_by_one(sql, projection, rows)
+        sql.execute("RELEASE skillstat_add")
+
+    def _add_one_by_one(
+        self, sql: sqlite3.Cursor, projection: Projection, rows: Sequence[_Row]
+    ) -> None:
+        """Add in Python, where integers have no end, and name the sum that has one."""
+        upsert = self._upsert(", ".join(f'"{x}" = excluded."{x}"' for x in self.names))
+        names = ", ".join(f'"{name}"' for name in self.names)
+        where = " AND ".join(f'"{key}" = ?' for key in self.keys)
+        for row in rows:
+            keys, amounts = row[: len(self.keys)], row[len(self.keys) :]
+            select = f"SELECT {names} FROM {self.table} WHERE {where}"
+            before = sql.execute(select, keys).fetchone() or (0,) * len(amounts)
+            sums = [old + int(amount) for old, amount in zip(before, amounts, strict=True)]
+            for name, value in zip(self.names, sums, strict=True):
+                if not MIN_INTEGER <= value <= MAX_INTEGER:
+                    raise OutOfRangeError(projection.name, str(keys[-1]), self.prefix + name)
+            sql.execute(upsert, (*keys, *sums))
+
+    def _upsert(self, update: str) -> str:
+        keys = ", ".join(f'"{key}"' for key in self.keys)
+        columns = ", ".join(f'"{name}"' for name in self.names)
+        marks = ", ".join("?" * (len(self.keys) + len(self.names)))
+        return (
+            f"INSERT INTO {self.table} ({keys}, {columns}) VALUES ({marks})"
+            f" ON CONFLICT ({keys}) DO UPDATE SET {update}"
+        )
+
+
+def bucket_text(bucket: int, granularity: Granularity) -> str:
+    """Return a bucket as its table names it: ``2026-03-01`` or ``2026-03-01 13:00``."""
+    text = start_of(bucket, granularity).isoformat(" ")
+    return text[:10] if granularity is Granularity.DAY else text[:16]
+
+
+def _rollups_of(
+    sql: sqlite3.Cursor,
+    projection: str,
+    granularity: Granularity,
+    columns: str,
+    skill_id: str,
+    buckets: range,
+) -> Sequence[tuple[str, *tuple[int, ...]]]:
+    """Return bucket and *columns* of one skill, in the order of time.
+
+    The key begins with the bucket, which makes folding cheap; here it is skipped through
+    from bucket to bucket, so that one skill is found without reading the others.
+    """
+    table, bucket = rollup_table(projection, granularity), granularity.value
+    first, last = (bucket_text(end, granularity) for end in (buckets[0], buckets[-1]))
+    return sql.execute(
+        f"""
+        WITH RECURSIVE there (start) AS (
+            SELECT min({bucket}) FROM {table} WHERE {bucket} >= ?
+            UNION ALL
+            SELECT (SELECT min({bucket}) FROM {table} WHERE {bucket} > start)
+            FROM there WHERE start < ?
+        )
+        SELECT {bucket}, {columns} FROM there CROSS JOIN {table}
+        WHERE {bucket} = start AND skill_id = ? AND start <= ? ORDER BY {bucket}
+        """,
+        (first, last, skill_id, last),
+    ).fetchall()
+
+
+def _drop(sql: sqlite3.Cursor, name: str, skill_id: str, now: datetime) -> None:
+    """Take a skill out of one projection, and out of its control totals."""
+    cursor = find_cursor(sql, name)
+    assert cursor is not None
+    stored = Projection.from_table(cursor.table)
+    controls = dict(cursor.controls)
+    names = ", ".join(f'"{counter}"' for counter in stored.counters)
+    table = totals_table(name)
+    row = sql.execute(f"SELECT {names} FROM {table} WHERE skill_id = ?", (skill_id,)).fetchone()
+    for counter, value in zip(stored.counters, row or (0,) * len(stored.counters), strict=True):
+        controls[counter] -= value
+    sql.execute(f"DELETE FROM {table} WHERE skill_id = ?", (skill_id,))
+    for each in stored.granularities if stored.columns else ():
+        columns = ", ".join(f'"{column}"' for column in stored.columns)
+        everything = buckets_between(None, None, each)
+        rows = _rollups_of(sql, name, each, columns, skill_id, everything)
+        for _, *sums in rows:
+            for column, value in zip(stored.columns, sums, strict=True):
+                controls[f"{each.value}.{column}"] -= value
+        sql.executemany(
+            f"DELETE FROM {rollup_table(name, each)} WHERE {each.value} = ? AND skill_id = ?",
+            [(bucket, skill_id) for bucket, *_ in rows],
+        )
+    replace_cursor(
+        sql,
+        attrs.evolve(cursor, controls=controls, revision=cursor.revision + 1, updated_at=now),
+    )

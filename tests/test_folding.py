@@ -1,0 +1,538 @@
+"""What a fold does, says and refuses, on both backends."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from skillstat_agg import (
+    RETIRED,
+    SKILL_STATS,
+    Effect,
+    Event,
+    Granularity,
+    Page,
+    Place,
+    Position,
+    Projection,
+    TalliedPage,
+    Tally,
+    drain,
+    fold_page,
+)
+from skillstat_agg.backends.memory import MemoryEventStore, MemoryStatsStore
+from skillstat_agg.errors import (
+    CursorConflictError,
+    HistoryChangedError,
+    InvalidBoundError,
+    OutOfRangeError,
+    StoreContractError,
+    TableChangedError,
+    UncountableEventError,
+)
+from tests.logs import NOON, download
+from tests.sites import SITES
+
+in_every_site = pytest.mark.parametrize("site_of", SITES.values(), ids=SITES)
+
+WITH_COMMENTS = Projection(
+    "skill_stats",
+    {
+        **SKILL_STATS.kinds,
+        "comment": Effect(counters={"comments": 1}, rollups={"comments": 1}),
+    },
+)
+
+
+def comment(skill_id: str = "a") -> Event:
+    return Event(skill_id=skill_id, kind="comment", occurred_at=NOON)
+
+
+@in_every_site
+def test_one_report_for_every_outcome(site_of):
+    """A fold says what it folded, wrote and dropped, and between which cursors."""
+    with site_of() as site:
+        client = site.client()
+        before = client.stats.cursor()
+        client.events.append([download("a"), download("a"), download("b")])
+
+        report = drain(client.events, client.stats)
+
+        assert (report.events, report.rows, report.conflicts) == (3, 4, 0)
+        assert report.dropped == {"forgotten": 0}
+        assert (report.before, report.after) == (before, client.stats.cursor())
+        assert report.at_frontier
+
+
+@in_every_site
+def test_an_idle_drain_writes_nothing(site_of):
+    """A hundred drains of a log that is at rest leave every bit as it is."""
+    with site_of() as site:
+        client = site.client()
+        client.events.append([download()])
+        drain(client.events, client.stats)
+        cursor = client.stats.cursor()
+
+        reports = [drain(client.events, client.stats) for _ in range(100)]
+
+        assert {(report.events, report.rows, report.at_frontier) for report in reports} == {
+            (0, 0, True)
+        }
+        assert client.stats.cursor() == cursor
+
+
+@in_every_site
+def test_an_empty_log_is_at_its_frontier(site_of):
+    """There is nothing to fold in an empty log, and that is all there is."""
+    with site_of() as site:
+        client = site.client()
+
+        report = drain(client.events, client.stats)
+
+        assert (report.events, report.at_frontier, report.after.place) == (0, True, None)
+
+
+@in_every_site
+def test_fold_page_folds_one_page(site_of):
+    """One page, one commit, and whether more follows."""
+    with site_of() as site:
+        client = site.client()
+        client.events.append([download()] * 3)
+
+        reports = [fold_page(client.events, client.stats, page=2) for _ in range(2)]
+
+        assert [(report.events, report.at_frontier) for report in reports] == [
+            (2, False),
+            (1, True),
+        ]
+
+
+@in_every_site
+def test_a_net_zero_page_moves_the_cursor_and_gives_a_row(site_of):
+    """Events that cancel out are consumed; "unknown" and "zero" do not depend on batches."""
+    with site_of() as site:
+        client = site.client()
+        client.events.append(
+            [Event(skill_id="a", kind=kind, occurred_at=NOON) for kind in ("star", "unstar")]
+        )
+
+        report = drain(client.events, client.stats)
+
+        assert report.rows == 1
+        assert client.stats.cursor().count == 2
+        assert set(client.stats.totals()["a"].values()) == {0}
+        assert not client.stats.rollups("a", Granularity.DAY)
+
+
+@in_every_site
+def test_on_commit_is_told_the_skills_that_changed(site_of):
+    """Each commit hands over the ids whose numbers changed or appeared, and no others."""
+    with site_of() as site:
+        client = site.client()
+        stars = [Event(skill_id="b", kind=kind, occurred_at=NOON) for kind in ("star", "unstar")]
+        client.events.append([download("a"), *stars, *stars, download("a")])
+        changed: list[frozenset[str]] = []
+
+        drain(client.events, client.stats, page=3, on_commit=changed.append)
+
+        assert changed == [{"a", "b"}, {"a"}]
+
+
+@in_every_site
+@pytest.mark.parametrize("bound", ["page", "max_events", "max_skills"])
+@pytest.mark.parametrize("value", [0, -1, True, 1.5, "2"])
+def test_a_bound_below_one_is_refused(site_of, bound, value):
+    """A bound is a whole number of at least 1; anything else is said by name."""
+    with site_of() as site:
+        client = site.client()
+
+        with pytest.raises(InvalidBoundError, match=bound):
+            drain(client.events, client.stats, **{bound: value})
+
+
+@in_every_site
+def test_a_bound_on_skills_cuts_the_page_at_the_event(site_of):
+    """No commit takes more skills than allowed, also where one page holds many."""
+    with site_of() as site:
+        client = site.client()
+        client.events.append([download(skill) for skill in "aabbbcad"])
+        changed: list[frozenset[str]] = []
+
+        report = drain(client.events, client.stats, max_skills=2, on_commit=changed.append)
+
+        assert changed == [{"a", "b"}, {"c", "a"}, {"d"}]
+        assert report.events == 8
+        assert client.stats.totals()["b"]["downloads"] == 3
+
+
+@in_every_site
+@pytest.mark.parametrize("page", [1, 2, 10])
+def test_an_uncountable_event_stops_the_drain_behind_what_is_before_it(site_of, page):
+    """What stands before is committed; the error names event and position; nothing is passed."""
+    with site_of() as site:
+        client = site.client()
+        client.events.append([download(), download(), comment("b"), download()])
+
+        with pytest.raises(UncountableEventError) as caught:
+            drain(client.events, client.stats, page=page)
+        with pytest.raises(UncountableEventError):
+            drain(client.events, client.stats, page=page)
+
+        bad = client.events.read(None, limit=3).events[2]
+        assert (caught.value.skill_id, caught.value.kind) == ("b", "comment")
+        assert caught.value.position == str(bad.position)
+        assert client.stats.cursor().count == 2
+        assert dict(client.stats.totals()) == {
+            "a": {"downloads": 2, "stars": 0, "installs_all_time": 0, "installs_current": 0}
+        }
+
+
+@in_every_site
+def test_a_table_that_adds_kinds_is_taken_over_in_place(site_of):
+    """The newer worker goes on where the older stopped; then the older is refused."""
+    with site_of() as site:
+        old = site.client()
+        old.events.append([download(), comment(), comment()])
+        with pytest.raises(UncountableEventError):
+            drain(old.events, old.stats)
+        new = site.client(WITH_COMMENTS)
+        assert new.stats.totals()["a"]["comments"] == 0
+
+        drain(new.events, new.stats)
+
+        assert new.stats.totals()["a"] == {**old.stats.totals()["a"], "comments": 2}
+        assert new.stats.rollups("a", Granularity.DAY)[NOON.replace(hour=0)] == {
+            "downloads": 1,
+            "installs": 0,
+            "comments": 2,
+        }
+        assert new.stats.cursor().controls["day.comments"] == 2
+        with pytest.raises(TableChangedError, match="older"):
+            drain(old.events, old.stats)
+
+
+@in_every_site
+def test_a_changed_table_is_refused(site_of):
+    """Numbers made by one table are never carried on by another that counts differently."""
+    changed = Projection("skill_stats", {**SKILL_STATS.kinds, "star": RETIRED})
+    with site_of() as site:
+        client = site.client()
+        client.events.append([download()])
+        drain(client.events, client.stats)
+        client.events.append([download()])
+        other = attrs.evolve(client, stats=type(client.stats)(*stats_arguments(client, changed)))
+
+        with pytest.raises(TableChangedError, match="'star' has another effect"):
+            drain(other.events, other.stats)
+
+        assert client.stats.cursor().count == 1
+
+
+def stats_arguments(client, projection):
+    """Return what makes a stats store of the same place with another table."""
+    if isinstance(client.stats, MemoryStatsStore):
+        return (projection, client.stats._database)
+    return (client.stats._db, projection)
+
+
+@in_every_site
+def test_a_forgotten_skill_stays_forgotten(site_of):
+    """Its numbers go, later events are dropped and counted, and control totals follow."""
+    with site_of() as site:
+        client = site.client()
+        client.events.append([download("a"), download("b")])
+        drain(client.events, client.stats)
+
+        assert client.stats.forget("a")
+        assert not client.stats.forget("a")
+        client.events.append([download("a"), download("b"), download("a")])
+        report = drain(client.events, client.stats)
+
+        assert report.dropped == {"forgotten": 2}
+        assert report.events == 3
+        assert client.stats.totals().keys() == {"b"}
+        assert not client.stats.rollups("a", Granularity.DAY)
+        cursor = client.stats.cursor()
+        assert (cursor.count, cursor.controls["downloads"]) == (5, 2)
+        assert cursor.controls["day.downloads"] == 2
+
+
+@in_every_site
+def test_forgetting_beats_a_commit_in_flight(site_of):
+    """A commit that was read before a skill was forgotten does not revive it."""
+    with site_of() as site:
+        client = site.client()
+        client.events.append([download("a")])
+        cursor = client.stats.cursor()
+
+        class Late:
+            projection = SKILL_STATS
+            cursor = staticmethod(client.stats.cursor)
+
+            @staticmethod
+            def commit(commit):
+                client.stats.forget("a")
+                return client.stats.commit(commit)
+
+        report = fold_page(client.events, Late())
+
+        assert (report.events, report.conflicts) == (0, 1)
+        assert report.after.revision == cursor.revision + 1
+        assert drain(client.events, client.stats).dropped == {"forgotten": 1}
+        assert not client.stats.totals()
+
+
+@in_every_site
+def test_one_database_forgets_for_all_its_projections(site_of):
+    """Two projections have cursors of their own, and share what is forgotten."""
+    comments = Projection(
+        "comments", {"comment": Effect(counters={"comments": 1}), "download": RETIRED}, ()
+    )
+    with site_of() as site:
+        skills, other = site.client(WITH_COMMENTS), site.client(comments)
+        skills.events.append([download("a"), comment("a"), comment("b")])
+        drain(skills.events, skills.stats)
+        drain(other.events, other.stats, page=1)
+        assert other.stats.totals()["a"] == {"comments": 1}
+
+        skills.stats.forget("a")
+
+        assert other.stats.totals().keys() == {"b"}
+        assert other.stats.cursor().controls == {"comments": 1}
+        assert other.stats.cursor().revision == 3 + 1
+
+
+@in_every_site
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_sum_beyond_64_bits_is_refused_by_name(site_of, sign):
+    """Leaving the range writes nothing and names skill and counter; sums on the way may."""
+    limit = 2**63 - 1 if sign > 0 else -(2**63)
+    with site_of() as site:
+        client = site.client()
+
+        def clear(amount: int) -> Event:
+            return Event(
+                skill_id="a",
+                kind="install_clear",
+                occurred_at=NOON,
+                deltas={"all_time": amount, "current": 0},
+            )
+
+        client.events.append([clear(limit), clear(limit), clear(-limit - 1), clear(1)])
+        drain(client.events, client.stats)
+        assert client.stats.totals()["a"]["installs_all_time"] == limit
+        cursor = client.stats.cursor()
+        client.events.append([download("b"), clear(sign)])
+
+        with pytest.raises(OutOfRangeError) as caught:
+            drain(client.events, client.stats)
+
+        assert (caught.value.skill_id, caught.value.counter) == ("a", "installs_all_time")
+        assert client.stats.cursor() == cursor
+        assert client.stats.totals().keys() == {"a"}
+
+
+@in_every_site
+def test_a_repeated_commit_conflicts(site_of):
+    """A commit whose answer was lost may be sent again: it cannot land twice."""
+    with site_of() as site:
+        client = site.client()
+        client.events.append([download()])
+        sent = []
+
+        class Remembering:
+            projection = SKILL_STATS
+            cursor = staticmethod(client.stats.cursor)
+
+            @staticmethod
+            def commit(commit):
+                sent.append(commit)
+                return client.stats.commit(commit)
+
+        fold_page(client.events, Remembering())
+
+        with pytest.raises(CursorConflictError):
+            client.stats.commit(sent[0])
+        assert client.stats.totals()["a"]["downloads"] == 1
+
+
+@in_every_site
+def test_another_log_under_the_cursor_is_noticed(site_of):
+    """A log of another epoch, and one with other history at the place, stop the drain."""
+    with site_of() as site, site_of() as elsewhere:
+        client, other = site.client(), elsewhere.client()
+        client.events.append([download()])
+        other.events.append([download()] * 2)
+        drain(client.events, client.stats)
+        place = client.stats.cursor().place
+        assert place is not None
+
+        with pytest.raises(HistoryChangedError, match="epoch"):
+            drain(other.events, client.stats)
+        for changed in (
+            attrs.evolve(place, fingerprint=place.fingerprint ^ 1),
+            attrs.evolve(place, position=Position((place.position[0] + 1, *place.position[1:]))),
+        ):
+            with pytest.raises(HistoryChangedError, match="another event, or none"):
+                client.events.read(changed, limit=1)
+
+
+@in_every_site
+def test_hours_and_days_are_kept_side_by_side(site_of):
+    """A projection may have both granularities; reads are bounded by time."""
+    hourly = Projection(
+        "downloads",
+        {"download": Effect(counters={"downloads": 1}, rollups={"downloads": 1})},
+        (Granularity.DAY, Granularity.HOUR),
+    )
+    with site_of() as site:
+        client = site.client(hourly)
+        times = [NOON + timedelta(minutes=30 * step) for step in range(30)]
+        client.events.append([download("a", at) for at in times])
+
+        drain(client.events, client.stats, page=7)
+
+        days = client.stats.rollups("a", Granularity.DAY)
+        hours = client.stats.rollups("a", Granularity.HOUR)
+        some = client.stats.rollups(
+            "a",
+            Granularity.HOUR,
+            since=NOON + timedelta(minutes=59),
+            until=NOON + timedelta(hours=2),
+        )
+        assert [row["downloads"] for row in days.values()] == [24, 6]
+        assert [row["downloads"] for row in hours.values()] == [2] * 15
+        assert list(some) == [NOON, NOON + timedelta(hours=1)]
+        assert list(hours) == sorted(hours)
+
+
+def test_the_log_says_where_the_original_said_something(caplog):
+    """The standard logger tells of begin, pages and end."""
+    events, stats = MemoryEventStore(), MemoryStatsStore(SKILL_STATS)
+    caplog.set_level(logging.DEBUG, logger="skillstat_agg")
+
+    drain(events, stats)
+    events.append([download()] * 3)
+    drain(events, stats, page=2)
+
+    assert [record.message.split(" (")[0] for record in caplog.records] == [
+        "Starting aggregation, cursor=none",
+        "No events to process, done",
+        "Starting aggregation, cursor=none",
+        "Fetched 2 events, 1 skills changed",
+        "Fetched 1 events, 1 skills changed",
+        "All events processed, done",
+    ]
+
+
+class Listed:
+    """An event store that returns what it was given."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    def append(self, events, /, **options):
+        raise NotImplementedError
+
+    def read(self, after, /, *, limit):
+        return self.page
+
+
+def pages_that_break_a_law():
+    """Return law and page, made of a good page of three."""
+    log = MemoryEventStore()
+    log.append([download()] * 3)
+    good = log.read(None, limit=3)
+    one, two, three = good.events
+    yield "total_order", attrs.evolve(good, events=(two, one, three))
+    yield "total_order", attrs.evolve(good, events=(one, two, two))
+    yield "stable_prefix", attrs.evolve(good, frontier=two.position)
+    yield "stable_prefix", attrs.evolve(good, frontier=None)
+    yield "progress", attrs.evolve(good, events=(), is_last=False)
+    log.append([download()] * 8)
+    yield "progress", log.read(None, limit=11)
+
+
+@pytest.mark.parametrize(("law", "page"), list(pages_that_break_a_law()))
+def test_a_page_is_checked_not_trusted(law, page):
+    """What can be seen of a broken law in a page stops the fold before anything is written."""
+    stats = MemoryStatsStore(SKILL_STATS)
+
+    with pytest.raises(StoreContractError) as caught:
+        drain(Listed(page), stats, page=10)
+
+    assert caught.value.law == law
+    assert stats.cursor().revision == 0
+
+
+class OwnTally(Listed):
+    """An event store with a tally of its own, which returns what it was given."""
+
+    def __init__(self, tallied: TalliedPage) -> None:
+        self.tallied = tallied
+
+    def tally(self, after, /, *, limit, granularity):
+        return self.tallied
+
+
+def tallied_pages_that_break_a_law():
+    """Return law and tallied page, made of a good one of two events."""
+    good = TalliedPage(
+        tally=Tally.of([download()] * 2, Granularity.DAY),
+        count=2,
+        checksum=7,
+        place=Place("epoch", Position((2,)), 3),
+        frontier=Position((2,)),
+        is_last=True,
+    )
+    yield "same_tally", attrs.evolve(good, count=3)
+    yield "same_tally", attrs.evolve(good, place=None)
+    yield (
+        "progress",
+        attrs.evolve(good, tally=Tally.of([download()] * 11, Granularity.DAY), count=11),
+    )
+    yield "total_order", attrs.evolve(good, place=Place("epoch", Position((1,)), 3))
+    yield "same_log", attrs.evolve(good, place=Place("other", Position((2,)), 3))
+    empty = attrs.evolve(good, tally=Tally.empty(Granularity.DAY), count=0, place=None)
+    yield "progress", attrs.evolve(empty, is_last=False)
+
+
+@pytest.mark.parametrize(("law", "tallied"), list(tallied_pages_that_break_a_law()))
+def test_a_tallied_page_is_checked_too(law, tallied):
+    """A store's own tally that contradicts itself or the cursor is not committed."""
+    stats = MemoryStatsStore(SKILL_STATS)
+    first = TalliedPage(
+        tally=Tally.of([download()], Granularity.DAY),
+        count=1,
+        checksum=1,
+        place=Place("epoch", Position((1,)), 1),
+        frontier=Position((2,)),
+        is_last=False,
+    )
+    fold_page(OwnTally(first), stats)
+
+    with pytest.raises(StoreContractError) as caught:
+        fold_page(OwnTally(tallied), stats, page=10)
+
+    assert caught.value.law == law
+    assert stats.cursor().count == 1
+
+
+def test_a_store_that_refuses_without_cause_is_found_out():
+    """A conflict although nobody came first would make a drain turn for ever."""
+    events, stats = MemoryEventStore(), MemoryStatsStore(SKILL_STATS)
+    events.append([download()])
+
+    class Stubborn:
+        projection = SKILL_STATS
+        cursor = staticmethod(stats.cursor)
+
+        @staticmethod
+        def commit(commit):
+            raise CursorConflictError("skill_stats")
+
+    with pytest.raises(StoreContractError, match="compare_and_set"):
+        drain(events, Stubborn())
