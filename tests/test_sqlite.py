@@ -32,6 +32,7 @@ from skillstat_agg.backends.sqlite import (
     stored_projections,
 )
 from skillstat_agg.errors import (
+    InvalidBoundError,
     OpenTransactionError,
     SchemaError,
     SkillstatError,
@@ -52,7 +53,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def opened(path: Path, **options: object) -> Iterator[sqlite3.Connection]:
+def opened(path: Path | str, **options: object) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(path, timeout=0, **options)) as db:
         yield db
 
@@ -494,10 +495,10 @@ def test_a_full_disk_in_the_middle_of_a_commit_counts_nothing(db):
 
     folded = stats.cursor().count
     assert 0 < folded < 1_000
-    assert dict(stats.totals()) == count_totals(log[:folded])
+    assert stats.totals() == count_totals(log[:folded])
     db.execute("PRAGMA max_page_count = 1000000")
     assert drain(events, stats).events == 1_000 - folded
-    assert dict(stats.totals()) == count_totals(log)
+    assert stats.totals() == count_totals(log)
 
 
 @pytest.mark.parametrize("journal", ["DELETE", "WAL"])
@@ -534,6 +535,45 @@ def test_threads_append_and_drain_at_once(path, journal):
         assert {skill: row["downloads"] for skill, row in stats.totals().items()} == Counter(
             event.skill_id for event in log
         )
+
+
+def test_reading_what_is_not_committed_is_refused(path):
+    """A connection that shares its cache could count what is rolled back later."""
+    with opened(path) as db:
+        create_tables(db, SKILL_STATS)
+    shared = f"{path.as_uri()}?cache=shared"
+    with opened(shared, uri=True) as writer, opened(shared, uri=True) as reader:
+        reader.execute("PRAGMA read_uncommitted = 1")
+        writer.execute("BEGIN IMMEDIATE")
+        stores(writer)[0].append([download()])
+
+        with pytest.raises(StoreUnavailableError, match="read_uncommitted"):
+            drain(*stores(reader))
+
+        writer.rollback()
+
+
+@pytest.mark.parametrize(
+    "damage", ["controls = 'x'", "epoch = 'e', position = -1", "updated_at_us = 'x'"]
+)
+def test_a_cursor_record_that_somebody_changed_is_said_so(db, damage):
+    """A damaged record stops everything with a typed error."""
+    db.execute(f"UPDATE skillstat_cursors SET {damage}")
+    db.commit()
+
+    with pytest.raises(SchemaError, match="changed by other hands"):
+        drain(*stores(db))
+
+
+@pytest.mark.parametrize("limit", [0, -1, True, 1.5])
+def test_a_limit_below_one_is_refused(db, limit):
+    """SQLite takes a negative LIMIT for none at all."""
+    events, _ = stores(db)
+
+    with pytest.raises(InvalidBoundError):
+        events.read(None, limit=limit)
+    with pytest.raises(InvalidBoundError):
+        events.tally(None, limit=limit, granularity=Granularity.DAY)
 
 
 # Its own tally

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from hashlib import blake2b
 from types import MappingProxyType
@@ -36,7 +36,8 @@ class Position(tuple[int, ...]):
 
     __slots__ = ()
 
-    def __new__(cls, numbers: tuple[int, ...]) -> Self:
+    def __new__(cls, numbers: Iterable[int]) -> Self:
+        numbers = tuple(numbers)
         if not numbers or any(type(number) is not int or number < 0 for number in numbers):
             raise ValueError(f"a position is made of whole numbers of at least 0: {numbers!r}")
         return super().__new__(cls, numbers)
@@ -129,9 +130,18 @@ def _frozen_deltas(deltas: Mapping[str, int] | None) -> Mapping[str, int] | None
         return deltas
 
 
+def _plain(text: str) -> str:
+    """Return *text* as an exact ``str``: members of a str enum format otherwise."""
+    return str.__str__(text) if isinstance(text, str) else text
+
+
+def _plain_or_none(text: str | None) -> str | None:
+    return None if text is None else _plain(text)
+
+
 def _in_utc(at: datetime) -> datetime:
     """Return the same instant as a plain datetime in UTC; what has no such form stays."""
-    if type(at) is datetime and at.tzinfo is timezone.utc:
+    if type(at) is datetime and at.tzinfo is timezone.utc and not at.fold:
         return at
     return at if _fault_in_time(at) else from_microseconds(microseconds(at))
 
@@ -164,14 +174,14 @@ class Event:
             none).
     """
 
-    skill_id: str
-    kind: str
+    skill_id: str = attrs.field(converter=_plain)
+    kind: str = attrs.field(converter=_plain)
     occurred_at: datetime = attrs.field(converter=_in_utc)
-    event_id: str | None = None
+    event_id: str | None = attrs.field(default=None, converter=_plain_or_none)
     deltas: Mapping[str, int] | None = attrs.field(
         default=None, converter=_frozen_deltas, hash=False
     )
-    note: str | None = None
+    note: str | None = attrs.field(default=None, converter=_plain_or_none)
 
     def __attrs_post_init__(self) -> None:
         fault = (

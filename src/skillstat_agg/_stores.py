@@ -198,11 +198,12 @@ class CommitResult:
     changed: frozenset[str]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Totals(Mapping[str, Counters]):
     """Signed totals by skill, with the cursor of the same snapshot.
 
-    Skills without an event are absent. What people are shown is `shown` of a sum.
+    A mapping, equal to every mapping with the same sums. Skills without an event are
+    absent. What people are shown is `shown` of a sum.
 
     Attributes:
         cursor: The cursor; the totals are the table applied to all events up to it.
@@ -222,11 +223,12 @@ class Totals(Mapping[str, Counters]):
         return len(self.by_skill)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Rollups(Mapping[datetime, Counters]):
     """Signed rollups of one skill by start of the bucket, with the cursor of the snapshot.
 
-    In the order of time. A bucket whose columns are all zero may be absent.
+    A mapping in the order of time, equal to every mapping with the same sums. A bucket
+    whose columns are all zero may be absent.
 
     Attributes:
         cursor: The cursor; the rollups are the table applied to all events up to it.
@@ -308,6 +310,7 @@ class EventStore(Protocol):
             limit: How many events at most.
 
         Raises:
+            InvalidBoundError: If *limit* is below 1.
             HistoryChangedError: If the log is not the one that *after* was made from.
             OpenTransactionError: If the connection is inside a transaction.
             UnreadableEventError: If the first event after *after* is not one that
@@ -333,6 +336,7 @@ class TallyStore(Protocol):
         None: the page holds what cannot be tallied; it must be read plainly.
 
         Raises:
+            InvalidBoundError: As in ``read``.
             HistoryChangedError: As in ``read``.
             OpenTransactionError: As in ``read``.
         """

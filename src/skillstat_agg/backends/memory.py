@@ -26,6 +26,7 @@ from skillstat_agg._events import (
     RecordedEvent,
     check_skill_id,
 )
+from skillstat_agg._folding import check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._stores import (
     DAY_AHEAD,
@@ -121,6 +122,7 @@ class MemoryEventStore:
 
     def read(self, after: Place | None, /, *, limit: int) -> Page:
         """Return the page after *after*: see ``EventStore.read``."""
+        check_bounds(limit=limit)
         with self._lock:
             self._check_same_log(after)
             start = 0 if after is None else self._index_after(after.position)

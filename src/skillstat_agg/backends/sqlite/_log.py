@@ -14,6 +14,7 @@ from typing import TypeAlias
 from skillstat_agg._appending import checked, digests, unseen
 from skillstat_agg._buckets import EPOCH, Granularity, from_microseconds, microseconds
 from skillstat_agg._events import Event, Place, Position, RecordedEvent, check_deltas
+from skillstat_agg._folding import check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._stores import (
     CHECKSUM_RANGE,
@@ -103,6 +104,7 @@ class SQLiteEventStore:
 
     def read(self, after: Place | None, /, *, limit: int) -> Page:
         """Return the page after *after*: see ``EventStore.read``."""
+        check_bounds(limit=limit)
         with reading(self._db, "read") as sql:
             epoch = check_schema(sql)
             start = _start(sql, after, epoch)
@@ -124,6 +126,7 @@ class SQLiteEventStore:
         The rows are counted as they stream by, which took two thirds of the time of a
         GROUP BY of three texts.
         """
+        check_bounds(limit=limit)
         with reading(self._db, "tally") as sql:
             epoch = check_schema(sql)
             start = _start(sql, after, epoch)

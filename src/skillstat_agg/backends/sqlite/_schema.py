@@ -204,17 +204,22 @@ def find_cursor(sql: sqlite3.Cursor, projection: str) -> Cursor | None:
         return None
     generation, epoch, position, fingerprint, events, checksum, controls, *rest = row
     revision, declared, updated_at_us = rest
-    return Cursor(
-        projection=projection,
-        generation=generation,
-        place=None if epoch is None else Place(epoch, Position((position,)), fingerprint),
-        count=events,
-        checksum=checksum,
-        controls=json.loads(controls),
-        revision=revision,
-        table=declared,
-        updated_at=from_microseconds(updated_at_us),
-    )
+    try:
+        return Cursor(
+            projection=projection,
+            generation=generation,
+            place=None if epoch is None else Place(epoch, Position((position,)), fingerprint),
+            count=events,
+            checksum=checksum,
+            controls=json.loads(controls),
+            revision=revision,
+            table=declared,
+            updated_at=from_microseconds(updated_at_us),
+        )
+    except (ValueError, TypeError, OverflowError) as error:
+        raise SchemaError(
+            f"the cursor record of projection {projection!r} was changed by other hands: {error}"
+        ) from error
 
 
 def replace_cursor(sql: sqlite3.Cursor, cursor: Cursor) -> None:

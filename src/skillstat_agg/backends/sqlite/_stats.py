@@ -357,6 +357,7 @@ def _drop(sql: sqlite3.Cursor, name: str, skill_id: str, now: datetime) -> None:
     cursor = find_cursor(sql, name)
     assert cursor is not None
     stored = Projection.from_table(cursor.table)
+    name = stored.name
     controls = dict(cursor.controls)
     names = ", ".join(f'"{counter}"' for counter in stored.counters)
     table = totals_table(name)

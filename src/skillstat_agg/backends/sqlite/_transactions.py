@@ -23,6 +23,7 @@ def reading(db: sqlite3.Connection, operation: str) -> Iterator[sqlite3.Cursor]:
     """
     with _usable(db) as cursor:
         _refuse_open_transaction(db, operation)
+        _refuse_dirty_reads(cursor)
         try:
             cursor.execute("BEGIN")
             yield cursor
@@ -80,6 +81,13 @@ def _is_inside_transaction(db: sqlite3.Connection) -> bool:
 def _refuse_open_transaction(db: sqlite3.Connection, operation: str) -> None:
     if db.in_transaction:
         raise OpenTransactionError(operation)
+
+
+def _refuse_dirty_reads(cursor: sqlite3.Cursor) -> None:
+    """Refuse a connection that would show what another has not committed."""
+    (dirty,) = cursor.execute("PRAGMA read_uncommitted").fetchone()
+    if dirty:
+        raise StoreUnavailableError("PRAGMA read_uncommitted is on: turn it off")
 
 
 @contextmanager
