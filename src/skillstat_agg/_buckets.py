@@ -101,6 +101,9 @@ def buckets_between(
     Raises:
         TypeError: If a time has no time zone.
     """
-    first = bucket_of(_FIRST if since is None else since, granularity)
-    last = bucket_of(_LAST, granularity)
-    return range(first, last + 1 if until is None else -((EPOCH - until) // granularity.length))
+    first, end = bucket_of(_FIRST, granularity), bucket_of(_LAST, granularity) + 1
+    if since is not None:
+        first = max(first, bucket_of(since, granularity))
+    if until is not None:
+        end = min(end, -((EPOCH - until) // granularity.length))
+    return range(first, end)

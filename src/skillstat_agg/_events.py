@@ -77,7 +77,7 @@ class Place:
     fingerprint: int
 
 
-def _fault_in_text(name: str, text: object) -> str | None:
+def fault_in_text(name: str, text: object) -> str | None:
     """Return what is wrong with an identifier or note, or None."""
     if not isinstance(text, str):
         return f"{name} must be a string, not {type(text).__name__}"
@@ -95,7 +95,7 @@ def _fault_in_deltas(deltas: object) -> str | None:
     if not 0 < len(deltas) <= MAX_DELTAS:
         return f"deltas must hold 1 to {MAX_DELTAS} numbers (or be None), not {len(deltas)}"
     for name, amount in deltas.items():
-        fault = _fault_in_text("the name of a delta", name)
+        fault = fault_in_text("the name of a delta", name)
         if fault is not None:
             return fault
         if type(amount) is not int:
@@ -125,7 +125,7 @@ def _frozen_deltas(deltas: Mapping[str, int] | None) -> Mapping[str, int] | None
     if not isinstance(deltas, Mapping):
         return deltas
     try:
-        return MappingProxyType(dict(sorted(deltas.items())))
+        return MappingProxyType({_plain(name): deltas[name] for name in sorted(deltas)})
     except TypeError:
         return deltas
 
@@ -185,12 +185,12 @@ class Event:
 
     def __attrs_post_init__(self) -> None:
         fault = (
-            _fault_in_text("skill_id", self.skill_id)
-            or _fault_in_text("kind", self.kind)
+            fault_in_text("skill_id", self.skill_id)
+            or fault_in_text("kind", self.kind)
             or _fault_in_time(self.occurred_at)
-            or (self.event_id is not None and _fault_in_text("event_id", self.event_id))
+            or (self.event_id is not None and fault_in_text("event_id", self.event_id))
             or (self.deltas is not None and _fault_in_deltas(self.deltas))
-            or (self.note is not None and _fault_in_text("note", self.note))
+            or (self.note is not None and fault_in_text("note", self.note))
         )
         if fault:
             raise InvalidEventError(fault)
@@ -249,6 +249,6 @@ def check_skill_id(skill_id: str) -> None:
     Raises:
         InvalidEventError: If it is empty, too long or not a string.
     """
-    fault = _fault_in_text("skill_id", skill_id)
+    fault = fault_in_text("skill_id", skill_id)
     if fault is not None:
         raise InvalidEventError(fault)

@@ -12,7 +12,7 @@ from typing import Self
 import attrs
 
 from skillstat_agg._buckets import Granularity
-from skillstat_agg._events import MAX_INTEGER, MAX_TEXT, MIN_INTEGER, Event
+from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER, Event, fault_in_text
 from skillstat_agg._tallies import Tally
 from skillstat_agg.errors import InvalidProjectionError, UncountableEventError
 
@@ -31,8 +31,9 @@ class Carried:
     name: str
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.name, str) or not 0 < len(self.name) <= MAX_TEXT:
-            raise InvalidProjectionError(f"not the name of a delta: {self.name!r}")
+        fault = fault_in_text("the name of a delta", self.name)
+        if fault is not None:
+            raise InvalidProjectionError(fault)
 
 
 def _frozen_amounts(amounts: Mapping[str, int | Carried]) -> Mapping[str, int | Carried]:
@@ -132,7 +133,11 @@ def _frozen_kinds(kinds: Mapping[str, Effect]) -> Mapping[str, Effect]:
 
 
 def _finest_first(granularities: Iterable[Granularity]) -> tuple[Granularity, ...]:
-    return tuple(sorted(granularities, key=lambda granularity: granularity.length))
+    given = tuple(granularities)
+    for granularity in given:
+        if not isinstance(granularity, Granularity):
+            raise InvalidProjectionError(f"not a Granularity: {granularity!r}")
+    return tuple(sorted(given, key=lambda granularity: granularity.length))
 
 
 @attrs.frozen
@@ -177,8 +182,9 @@ class Projection:
                 f"the name {self.name!r} is taken: tables that begin so have another owner"
             )
         for kind, effect in self.kinds.items():
-            if not isinstance(kind, str) or not 0 < len(kind) <= MAX_TEXT:
-                raise InvalidProjectionError(f"not a kind: {kind!r}")
+            fault = fault_in_text("a kind", kind)
+            if fault is not None:
+                raise InvalidProjectionError(fault)
             if not isinstance(effect, Effect):
                 raise InvalidProjectionError(f"kind {kind!r} needs an Effect, not {effect!r}")
         if not self.counters:

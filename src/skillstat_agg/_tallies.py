@@ -98,6 +98,8 @@ class Tally:
         Raises:
             UnlikeTalliesError: If the buckets are not of one length.
         """
+        if not isinstance(other, Tally):
+            return NotImplemented
         if self.granularity is not other.granularity:
             raise UnlikeTalliesError(self.granularity.value, other.granularity.value)
         counts = dict(self.counts)

@@ -9,7 +9,7 @@ class SkillstatError(Exception):
     """The base of every exception that this package raises on purpose."""
 
 
-@attrs.define
+@attrs.define(slots=False)
 class InvalidEventError(SkillstatError, ValueError):
     """An event is malformed, or too far in the future. Nothing was stored.
 
@@ -28,7 +28,7 @@ class InvalidEventError(SkillstatError, ValueError):
         return self.reason if self.index is None else f"event {self.index}: {self.reason}"
 
 
-@attrs.define
+@attrs.define(slots=False)
 class InvalidProjectionError(SkillstatError, ValueError):
     """A projection's table cannot be used. Nothing was stored.
 
@@ -41,7 +41,7 @@ class InvalidProjectionError(SkillstatError, ValueError):
         return self.reason
 
 
-@attrs.define
+@attrs.define(slots=False)
 class InvalidBoundError(SkillstatError, ValueError):
     """A bound that must be a whole number of at least 1 is not. Nothing was read.
 
@@ -57,7 +57,7 @@ class InvalidBoundError(SkillstatError, ValueError):
         return f"{self.name} must be a whole number of at least 1, not {self.value}"
 
 
-@attrs.define
+@attrs.define(slots=False)
 class UnlikeTalliesError(SkillstatError, TypeError):
     """Two tallies of unlike granularity were to be added. They have no sum."""
 
@@ -68,7 +68,7 @@ class UnlikeTalliesError(SkillstatError, TypeError):
         return f"a tally by {self.left} and a tally by {self.right} do not add"
 
 
-@attrs.define
+@attrs.define(slots=False)
 class UncountableEventError(SkillstatError):
     """The table of a projection cannot count an event.
 
@@ -105,7 +105,7 @@ class UncountableEventError(SkillstatError):
         return f"projection {self.projection!r} cannot count the {event}: {self.reason}"
 
 
-@attrs.define
+@attrs.define(slots=False)
 class UnreadableEventError(SkillstatError):
     """An event in the log is not one that `append` could have stored.
 
@@ -124,7 +124,7 @@ class UnreadableEventError(SkillstatError):
         return f"the event at {self.position} was not stored by append: {self.reason}"
 
 
-@attrs.define
+@attrs.define(slots=False)
 class EventIdConflictError(SkillstatError):
     """Event ids are in the log already, with other content. Nothing was stored.
 
@@ -143,7 +143,7 @@ class EventIdConflictError(SkillstatError):
         return f"event id {', '.join(map(repr, first))}{more} is stored already with other content"
 
 
-@attrs.define
+@attrs.define(slots=False)
 class CursorConflictError(SkillstatError):
     """The stored cursor record is not the one the commit was made from.
 
@@ -160,7 +160,7 @@ class CursorConflictError(SkillstatError):
         return f"projection {self.projection!r} has moved since its cursor was read"
 
 
-@attrs.define
+@attrs.define(slots=False)
 class HistoryChangedError(SkillstatError):
     """The log is not the one that the cursor was made from. Nothing was read.
 
@@ -177,7 +177,7 @@ class HistoryChangedError(SkillstatError):
         return f"history changed under the cursor: {self.reason}"
 
 
-@attrs.define
+@attrs.define(slots=False)
 class TableChangedError(SkillstatError):
     """The stats were made with another table. Nothing was written.
 
@@ -195,7 +195,7 @@ class TableChangedError(SkillstatError):
         return f"the table of projection {self.projection!r} does not fit its stats: {self.reason}"
 
 
-@attrs.define
+@attrs.define(slots=False)
 class OpenTransactionError(SkillstatError):
     """The connection is inside a transaction where none may be open. Nothing was done.
 
@@ -215,7 +215,7 @@ class OpenTransactionError(SkillstatError):
         )
 
 
-@attrs.define
+@attrs.define(slots=False)
 class OutOfRangeError(SkillstatError, OverflowError):
     """A sum would leave the range of signed 64 bits. Nothing was written.
 
@@ -236,7 +236,7 @@ class OutOfRangeError(SkillstatError, OverflowError):
         )
 
 
-@attrs.define
+@attrs.define(slots=False)
 class StoreContractError(SkillstatError):
     """A store broke a law of its protocol. Nothing was written.
 
@@ -254,7 +254,7 @@ class StoreContractError(SkillstatError):
         return f"the store breaks the law {self.law!r}: {self.reason}"
 
 
-@attrs.define
+@attrs.define(slots=False)
 class SchemaError(SkillstatError):
     """The database does not hold the tables this version works with. Nothing was written.
 
@@ -270,7 +270,7 @@ class SchemaError(SkillstatError):
         return self.reason
 
 
-@attrs.define
+@attrs.define(slots=False)
 class StoreBusyError(SkillstatError):
     """Another program holds the database for longer than its time-out. Nothing was written.
 
@@ -286,7 +286,7 @@ class StoreBusyError(SkillstatError):
         return f"the database is busy: {self.reason}"
 
 
-@attrs.define
+@attrs.define(slots=False)
 class StoreUnavailableError(SkillstatError):
     """The database cannot be used: read-only, full, closed, damaged or not a database.
 

@@ -333,20 +333,21 @@ def _rollups_of(
     """Return bucket and *columns* of one skill, in the order of time.
 
     The key begins with the bucket, which makes folding cheap; here it is skipped through
-    from bucket to bucket, so that one skill is found without reading the others.
+    from bucket to bucket, so that one skill is found without reading the others. No column
+    begins with ``_``.
     """
     table, bucket = rollup_table(projection, granularity), granularity.value
     first, last = (bucket_text(end, granularity) for end in (buckets[0], buckets[-1]))
     return sql.execute(
         f"""
-        WITH RECURSIVE there (start) AS (
+        WITH RECURSIVE _there (_start) AS (
             SELECT min({bucket}) FROM {table} WHERE {bucket} >= ?
             UNION ALL
-            SELECT (SELECT min({bucket}) FROM {table} WHERE {bucket} > start)
-            FROM there WHERE start < ?
+            SELECT (SELECT min({bucket}) FROM {table} WHERE {bucket} > _start)
+            FROM _there WHERE _start < ?
         )
-        SELECT {bucket}, {columns} FROM there CROSS JOIN {table}
-        WHERE {bucket} = start AND skill_id = ? AND start <= ? ORDER BY {bucket}
+        SELECT {bucket}, {columns} FROM _there CROSS JOIN {table}
+        WHERE {bucket} = _start AND skill_id = ? AND _start <= ? ORDER BY {bucket}
         """,
         (first, last, skill_id, last),
     ).fetchall()

@@ -1,0 +1,67 @@
+"""The stores keep their protocols: most of this file is checked by the type checker.
+
+Nothing inherits from a protocol, so each store is assigned to the ones it keeps.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import skillstat_agg
+from skillstat_agg import SKILL_STATS, EventStore, StatsStore, TallyStore, aio
+from skillstat_agg.backends.memory import MemoryEventStore, MemoryStatsStore
+from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore
+from tests.stepping import SteppedEvents, SteppedStats, SteppedTallies, stepped
+
+
+def test_the_memory_stores_keep_their_protocols():
+    """The memory log is an event store that leaves tallying to the pure fold."""
+    log: EventStore = MemoryEventStore()
+    stats: StatsStore = MemoryStatsStore(SKILL_STATS)
+
+    assert not isinstance(log, TallyStore)
+    assert stats.projection == SKILL_STATS
+
+
+def test_the_sqlite_stores_keep_their_protocols():
+    """The log on SQLite is an event store that can tally by itself."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        store = SQLiteEventStore(db)
+        log: EventStore = store
+        tallies: TallyStore = store
+        stats: StatsStore = SQLiteStatsStore(db, SKILL_STATS)
+
+    assert isinstance(log, TallyStore)
+    assert isinstance(tallies, SQLiteEventStore)
+    assert stats.projection == SKILL_STATS
+
+
+def test_the_stepped_stores_keep_the_protocols_of_the_twin():
+    """The stores that are stepped by hand are what the twin asks for."""
+    log: aio.EventStore = SteppedEvents(MemoryEventStore())
+    tallied = SteppedTallies(MemoryEventStore())
+    tallies: aio.TallyStore = tallied
+    log_with_tallies: aio.EventStore = tallied
+    stats: aio.StatsStore = SteppedStats(MemoryStatsStore(SKILL_STATS))
+
+    assert not isinstance(log, aio.TallyStore)
+    assert isinstance(log_with_tallies, aio.TallyStore)
+    assert isinstance(tallies, SteppedEvents)
+    assert stats.projection == SKILL_STATS
+
+
+def test_a_proxy_hands_a_tally_on():
+    """A stepped store tallies by itself exactly if the store behind it does."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        with_tally = stepped(SQLiteEventStore(db))
+    without = stepped(MemoryEventStore())
+
+    assert isinstance(with_tally, aio.TallyStore)
+    assert not isinstance(without, aio.TallyStore)
+
+
+def test_the_exported_protocols_are_the_synchronous_ones():
+    """The twins carry the same names in a module of their own."""
+    for name in ("EventStore", "TallyStore", "StatsStore"):
+        assert getattr(skillstat_agg, name) is not getattr(aio, name)

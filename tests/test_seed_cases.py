@@ -1,0 +1,526 @@
+"""ClawHub's cases: every one is run, or listed with the reason why it is not.
+
+`seed_cases.json` holds facts about ClawHub, as input and outcome. Where ClawHub is wrong,
+the right answer stands there too, and is the one that is asked for here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from skillstat_agg import (
+    DAY_AHEAD,
+    DEFAULT_PAGE,
+    RETIRED,
+    SKILL_STATS,
+    Appended,
+    Carried,
+    Effect,
+    Event,
+    EventStore,
+    FoldReport,
+    Granularity,
+    Page,
+    Place,
+    Position,
+    Projection,
+    TalliedPage,
+    TallyStore,
+    aio,
+    bucket_start,
+    drain,
+    shown,
+)
+from skillstat_agg._buckets import bucket_of
+from skillstat_agg.errors import StoreBusyError, UncountableEventError
+from tests.logs import NOON, download
+from tests.sites import SITES, Clock, Site, SQLiteSite
+from tests.stepping import SteppedStats, run, stepped
+
+Facts: TypeAlias = dict[str, Any]
+Case: TypeAlias = dict[str, Any]
+SiteOf: TypeAlias = Callable[[Clock], AbstractContextManager[Site]]
+
+FILE = json.loads(Path(__file__).with_name("seed_cases.json").read_text(encoding="utf-8"))
+CASES: dict[str, Case] = {case["id"]: case for case in FILE["cases"]}
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EVENT_BATCH = 500
+
+# Opening counts are events too: a kind that carries one delta for each counter.
+OPENING = Effect(counters={counter: Carried(counter) for counter in SKILL_STATS.counters})
+
+NOT_RUN = {
+    "agg-clear-without-delta": "stated divergence: a clear without deltas is refused, never"
+    " passed silently",
+    "agg-flag-path-full-batch-reschedules": "stated divergence: there is one path, by cursor;"
+    " events are never marked",
+    "agg-flag-path-short-batch-does-not": "stated divergence: there is one path, by cursor;"
+    " events are never marked",
+    "agg-flag-path-empty": "stated divergence: there is one path, by cursor; events are never"
+    " marked",
+    "agg-install-transition-map": "the service's job: to say which kind a change of its own"
+    " rows is",
+    "install-first-report": "the service's job: to know whether an install is the first",
+    "install-repeat-other-day": "the service's job: to know whether an install is the first",
+    "install-more-candidates-than-inspected": "the service's job: to find the skill of a name",
+    "install-clear-emits-retractions": "the service's job: to append a retraction for each"
+    " install it deletes",
+    "install-clear-only-recorded-package-installs": "the service's job: to know what it has"
+    " reported",
+    "install-package-first": "the service's job: to know what it has reported",
+    "install-package-repeat": "the service's job: to know what it has reported",
+    "install-package-retry-pending": "the service's job: to know what it has reported",
+    "install-package-metric-failure-tolerated": "the service's job: to decide what a failed"
+    " append means for its own rows",
+    "star-toggle-on": "the service's job: to keep the rows that say who starred what",
+    "star-add-idempotent": "the service's job: to keep the rows that say who starred what",
+    "star-remove-idempotent": "the service's job: to keep the rows that say who starred what",
+    "star-unrecorded-legacy-has-no-retraction": "the service's job: to know what it has reported",
+    "cutover-flag-to-cursor-counts-twice": "a later issue: to adopt the counts of another"
+    " mechanism",
+    "cutover-cursor-to-flag-counts-twice": "stated divergence: there is one path, by cursor;"
+    " no other can be switched on",
+}
+
+# Facts of cases that are run, in which the outcome is another on purpose.
+DIVERGENCES = {
+    ("agg-mixed-all-kinds", "cursor"): "the clear without deltas at 10 is refused, so the"
+    " cursor stands before it",
+    ("agg-exhausted-full-page-needs-second-fetch", "fetches"): "a page says itself whether it"
+    " is the last",
+    ("agg-skill-limit-stop", "runs.0.exhausted"): "a full commit with nothing behind it is"
+    " known to be the last",
+    ("agg-skill-limit-stop", "runs.0.continuation_scheduled"): "a full commit with nothing"
+    " behind it is known to be the last",
+}
+
+
+def at_ms(milliseconds: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+class ToldClock:
+    """A clock that shows what it was told."""
+
+    def __init__(self) -> None:
+        self.now = EPOCH
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class WatchedEvents:
+    """An event store that remembers what was asked of it, and how much it gave."""
+
+    def __init__(self, store: EventStore) -> None:
+        self.store = store
+        self.asked: list[tuple[Place | None, int]] = []
+        self.fetches: list[int] = []
+
+    def append(self, events: Iterable[Event], /, *, max_ahead: timedelta = DAY_AHEAD) -> Appended:
+        return self.store.append(events, max_ahead=max_ahead)
+
+    def read(self, after: Place | None, /, *, limit: int) -> Page:
+        self.asked.append((after, limit))
+        page = self.store.read(after, limit=limit)
+        self.fetches.append(len(page.events))
+        return page
+
+
+class WatchedTallies(WatchedEvents):
+    """The same for a store with a tally of its own: a proxy must hand it on."""
+
+    def tally(
+        self, after: Place | None, /, *, limit: int, granularity: Granularity
+    ) -> TalliedPage | None:
+        assert isinstance(self.store, TallyStore)
+        self.asked.append((after, limit))
+        page = self.store.tally(after, limit=limit, granularity=granularity)
+        assert page is not None, "every event of these cases can be tallied"
+        self.fetches.append(page.count)
+        return page
+
+
+class Bench:
+    """A new log and new stats on which a case is played.
+
+    Its clock shows the position that the case gives to an event while that is appended,
+    so that the memory backend has ties where the case has them.
+    """
+
+    def __init__(self, site_of: SiteOf, stack: ExitStack, projection: Projection) -> None:
+        self.clock = ToldClock()
+        self.site = stack.enter_context(site_of(self.clock))
+        self.projection = projection
+        self.client = self.site.client(projection)
+        self.positions: dict[int, Position] = {}
+
+    def append(self, events: Sequence[Facts]) -> None:
+        """Append the events of a case one by one, each at its time."""
+        for facts in events:
+            self.clock.now = at_ms(max(facts["pos"], facts.get("at", 0)))
+            appended = self.client.events.append([event_of(facts)])
+            assert appended.position is not None
+            self.positions[facts["pos"]] = appended.position
+
+    def run(self, page: int = DEFAULT_PAGE, max_skills: int | None = None) -> Facts:
+        """Drain once, and say what happened in the words of the cases."""
+        events, stats = self.client.events, self.client.stats
+        watched = (WatchedTallies if isinstance(events, TallyStore) else WatchedEvents)(events)
+        changed: list[frozenset[str]] = []
+        with logged() as lines:
+            report = drain(
+                watched, stats, page=page, max_skills=max_skills, on_commit=changed.append
+            )
+        return {
+            "processed": report.events,
+            "skills_updated": len(frozenset().union(*changed)),
+            "max_groups": max(map(len, changed), default=0),
+            "exhausted": report.at_frontier,
+            "has_more": not report.at_frontier,
+            "continuation_scheduled": not report.at_frontier,
+            "apply_called": report.after.revision != report.before.revision,
+            "first_fetch": dict(zip(("after", "limit"), watched.asked[0], strict=True)),
+            "fetches": watched.fetches,
+            "daily_row_writes": report.rows - sum(map(len, changed)),  # beside one row of totals
+            "log_suffixes": [self.in_words_of_the_case(line, report) for line in lines],
+            **self.numbers(),
+        }
+
+    def numbers(self) -> Facts:
+        """Return what can be read after a run, in the words of the cases."""
+        stats = self.client.stats
+        totals = {skill: dict(row) for skill, row in stats.totals().items()}
+        days = {skill: self.buckets(skill, Granularity.DAY) for skill in totals}
+        cursor = self.cursor()
+        return {
+            "net_delta": totals,
+            "counters": totals,
+            "daily": {skill: rows for skill, rows in days.items() if rows},
+            "cursor": cursor,
+            "event_consumed": cursor == max(self.positions, default=None),
+            **totals.get("A", {}),
+        }
+
+    def buckets(self, skill: str, granularity: Granularity) -> dict[str, dict[str, int]]:
+        """Return the rollups of a skill by the number of the bucket, as text."""
+        if granularity not in self.projection.granularities:
+            return {}
+        rollups = self.client.stats.rollups(skill, granularity)
+        return {str(bucket_of(at, granularity)): dict(row) for at, row in rollups.items()}
+
+    def cursor(self) -> int | None:
+        """Return the position that the case gives to the event on which the cursor stands."""
+        place = self.client.stats.cursor().place
+        known = {position: pos for pos, position in self.positions.items()}
+        return None if place is None else known.get(place.position)
+
+    def in_words_of_the_case(self, line: str, report: FoldReport) -> str:
+        """Return a log line with the position as the case gives it."""
+        place = report.before.place
+        if place is None:
+            return line
+        return line.replace(f"cursor={place.position}", f"cursor={self.cursor()}")
+
+
+class Lines(logging.Handler):
+    """Keeps the messages of a logger."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """Give the messages that the package logs meanwhile."""
+    log, lines = logging.getLogger("skillstat_agg"), Lines()
+    level = log.level
+    log.addHandler(lines)
+    log.setLevel(logging.INFO)
+    try:
+        yield lines.messages
+    finally:
+        log.removeHandler(lines)
+        log.setLevel(level)
+
+
+def event_of(facts: Facts) -> Event:
+    return Event(
+        skill_id=facts.get("skill", "A"),
+        kind=facts.get("kind", "download"),
+        occurred_at=at_ms(facts["at"] if "at" in facts else facts["pos"]),
+        event_id=facts.get("id"),
+        deltas=facts.get("delta"),
+    )
+
+
+def table_of(case: Case) -> Projection:
+    """Return the default table, with what the case says is retired."""
+    retired = case["given"].get("retired_kinds", ["comment", "uncomment"])
+    kinds = {**SKILL_STATS.kinds, **dict.fromkeys(retired, RETIRED), "opening": OPENING}
+    return Projection(SKILL_STATS.name, kinds)
+
+
+def bounds_of(case: Case) -> dict[str, int]:
+    """Return the bounds that the case gives, as arguments of a drain."""
+    limits = case["given"].get("limits", {})
+    names = {"batch": "page", "max_skills": "max_skills"}
+    return {ours: limits[theirs] for theirs, ours in names.items() if theirs in limits}
+
+
+def downloads(count: int, skills: int, first: int = 0) -> list[Event]:
+    """Return downloads of so many skills in turn."""
+    return [download(f"{first + index % skills}", at=EPOCH) for index in range(count)]
+
+
+NewBench: TypeAlias = Callable[[], Bench]
+
+
+def fold(case: Case, new_bench: NewBench) -> Facts:
+    """Fold the opening counts, then the events, and then what comes later."""
+    given, bench = case["given"], new_bench()
+    if "start" in given:
+        opening = {"pos": 0, "skill": "A", "kind": "opening", "delta": given["start"]}
+        bench.append([opening])
+        bench.run()
+    bench.append(given["events"])
+    if "processed_at" in given:
+        bench.clock.now = at_ms(given["processed_at"])
+    seen = bench.run(**bounds_of(case))
+    if "later" in given:
+        bench.append(given["later"])
+        seen = bench.run(**bounds_of(case))
+    return seen
+
+
+def fold_until_refused(case: Case, new_bench: NewBench) -> Facts:
+    """The same for a case that ends with an event which is refused here."""
+    bench = new_bench()
+    bench.append(case["given"]["events"])
+    with pytest.raises(UncountableEventError, match="must carry exactly the deltas"):
+        bench.run(**bounds_of(case))
+    return bench.numbers()
+
+
+def fold_nothing(case: Case, new_bench: NewBench) -> Facts:
+    """Drain a log that has been folded up to the case's cursor, and holds no more."""
+    bench = new_bench()
+    bench.append([{"pos": pos} for pos in range(1, (case["given"]["cursor"] or 0) + 1)])
+    if case["given"]["cursor"] is not None:
+        bench.run()
+    return bench.run(page=EVENT_BATCH)
+
+
+def fold_many(case: Case, new_bench: NewBench) -> Facts:
+    """Fold so many downloads of so many skills, and drain once more."""
+    given, bench = case["given"], new_bench()
+    bench.client.events.append(downloads(given["events_count"], given["skills_count"]))
+    runs = [bench.run(**bounds_of(case)) for _ in range(2)]
+    return {**runs[0], "downloads": bench.numbers()["counters"]["0"]["downloads"], "runs": runs}
+
+
+def fold_two_pages_of_skills(case: Case, new_bench: NewBench) -> Facts:
+    """Fold a page that nearly reaches the bound on skills, and a page of other skills."""
+    given, bench = case["given"], new_bench()
+    first, second = given["first_page_skills"], given["second_page_new_skills"]
+    page = given["limits"]["batch"]
+    bench.client.events.append([*downloads(page, first), *downloads(page, second, first)])
+    return bench.run(**bounds_of(case))
+
+
+def fold_each_time(case: Case, new_bench: NewBench) -> Facts:
+    """Fold a download at each time, each of a skill of its own, and read its day."""
+    bench, times = new_bench(), case["given"]["times"]
+    bench.client.events.append([download(str(at), at=at_ms(at)) for at in times])
+    bench.run()
+    return {"day_key": [int(*bench.buckets(str(at), Granularity.DAY)) for at in times]}
+
+
+def fold_in_batches(case: Case, new_bench: NewBench) -> Facts:
+    """Fold the same events two at a time, and one at a time; return what is shown."""
+    stars = []
+    for page in (2, 1):
+        bench = new_bench()
+        bench.append(case["given"]["events"])
+        bench.run(page=page)
+        stars.append(shown(bench.client.stats.totals()["A"])["stars"])
+    return {"stars": stars}
+
+
+def reveal_late(case: Case, new_bench: NewBench) -> Facts:
+    """Hold the first append open while the second is made and a drain runs."""
+    bench = new_bench()
+    late, early = case["given"]["events"]
+    bench.clock.now = at_ms(late["pos"])
+    held = bench.client.begin()
+    held.append([event_of(late)])
+    is_waiting = False
+    try:
+        bench.append([early])
+    except StoreBusyError:
+        is_waiting = True  # SQLite has one writer: the second waits for the first
+    bench.run()
+    held.commit()
+    if is_waiting:
+        bench.append([early])
+    bench.run()
+    return bench.numbers()
+
+
+def overtake(case: Case, new_bench: NewBench) -> Facts:
+    """Let a run read three events, another fold all, then the first go on, and a third run."""
+    bench = new_bench()
+    bench.append(case["given"]["events"])
+    other = bench.site.client(bench.projection)
+    slow = aio.fold_page(stepped(bench.client.events), SteppedStats(bench.client.stats), page=3)
+    for _ in range(3):  # up to its commit, the third call of a store
+        slow.send(None)
+
+    drain(other.events, other.stats)
+    report = run(slow)
+    seen = bench.run()
+
+    assert (report.events, report.conflicts) == (0, 1)
+    assert seen["processed"] == 0
+    return seen
+
+
+def fold_beside_entities(case: Case, new_bench: NewBench) -> Facts:
+    """Fold beside a table of the service that says when each skill was edited."""
+    bench = new_bench()
+    with ExitStack() as stack:
+        db = (
+            bench.site.connect()
+            if isinstance(bench.site, SQLiteSite)
+            else stack.enter_context(closing(sqlite3.connect(":memory:")))
+        )
+        db.execute("CREATE TABLE skills (id TEXT, updated_at INTEGER)")
+        db.executemany("INSERT INTO skills VALUES (?, ?)", case["given"]["updated_at"].items())
+        db.commit()
+        bench.append(case["given"]["events"])
+        bench.clock.now = at_ms(case["given"]["now"])
+        bench.run()
+        rows = db.execute("SELECT id FROM skills ORDER BY updated_at DESC").fetchall()
+    return {"order_by_updated": [skill for (skill,) in rows]}
+
+
+def retract(case: Case, new_bench: NewBench) -> Facts:
+    """Fold a bookmark, and later its retraction, which carries the time of the bookmark."""
+    at, bench = at_ms(case["given"]["created_at"]), new_bench()
+    hour, sums = bucket_start(at, Granularity.HOUR), []
+    for kind in ("star", "unstar"):
+        bench.client.events.append([Event(skill_id="A", kind=kind, occurred_at=at)])
+        drain(bench.client.events, bench.client.stats)
+        rollups = bench.client.stats.rollups("A", Granularity.HOUR)
+        assert list(rollups) == [hour]
+        sums.append(rollups[hour]["bookmarks"])
+        bench.clock.now = NOON
+    before, after = sums
+    return {"hourly": {"at": case["given"]["created_at"], "bookmarks": after - before}}
+
+
+def bookmarks(case: Case) -> Projection:
+    """Return a table of bookmarks by hour."""
+    kinds = {
+        kind: Effect(counters={"bookmarks": step}, rollups={"bookmarks": step})
+        for kind, step in (("star", 1), ("unstar", -1))
+    }
+    return Projection("bookmarks", kinds, (Granularity.HOUR,))
+
+
+RUN: dict[str, Callable[[Case, NewBench], Facts]] = {
+    "agg-kind-download": fold,
+    "agg-kind-star": fold,
+    "agg-kind-unstar": fold,
+    "agg-kind-install_reactivate": fold,
+    "agg-kind-install_deactivate": fold,
+    "agg-kind-install_clear-1-1": fold,
+    "agg-mixed-all-kinds": fold_until_refused,
+    "agg-install-applies-to-both-install-counters": fold,
+    "agg-retired-kind-star": fold,
+    "agg-retired-kind-unstar": fold,
+    "agg-retired-kind-comment": fold,
+    "agg-retired-kind-advances-cursor": fold,
+    "agg-first-run-has-no-cursor": fold_nothing,
+    "agg-empty-run": fold_nothing,
+    "agg-exhausted-short-page": fold_many,
+    "agg-exhausted-full-page-needs-second-fetch": fold_many,
+    "agg-skill-limit-stop": fold_many,
+    "bucket-day-negative": fold_each_time,
+    "bucket-by-occurrence-not-processing": fold,
+    "bucket-coalesce-same-day": fold,
+    "bucket-daily-only-counts-downloads-and-first-installs": fold,
+    "star-unstar-retracts-in-original-hour": retract,
+    "seed-tie-lost-at-fetch-boundary": fold,
+    "seed-tie-lost-across-runs": fold,
+    "seed-late-visible-commit-lost": reveal_late,
+    "gte-hang-when-ties-fill-a-page": fold,
+    "clamp-depends-on-batching-flag-path": fold_in_batches,
+    "slow-run-moves-cursor-back": overtake,
+    "hot-skill-exceeds-argument-array": fold_many,
+    "per-event-daily-writes": fold_many,
+    "skill-limit-overshoot": fold_two_pages_of_skills,
+    "stats-bump-entity-updated-at": fold_beside_entities,
+}
+
+
+def facts_in(expected: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Return each fact with its path; what a run returned is taken apart, the rest is not."""
+    for name, value in expected.items():
+        if name in ("result", "right"):
+            yield from facts_in(value, path)
+        elif name == "runs":
+            for index, each in enumerate(value):
+                yield from facts_in(each, f"{path}runs.{index}.")
+        else:
+            yield path + name, value
+
+
+def test_every_case_is_run_or_listed():
+    """No case is both, none is neither, and what diverges is run."""
+    assert not RUN.keys() & NOT_RUN.keys()
+    assert RUN.keys() | NOT_RUN.keys() == CASES.keys()
+    assert len(CASES) == len(FILE["cases"])
+    assert {case for case, _ in DIVERGENCES} <= RUN.keys()
+
+
+@pytest.mark.parametrize("reason", dict.fromkeys([*NOT_RUN.values()]))
+def test_a_listed_case_has_a_reason(reason):
+    """A case that is not run is the service's, comes later, or differs on purpose."""
+    kind, _, why = reason.partition(": ")
+
+    assert kind in {"the service's job", "a later issue", "stated divergence"}
+    assert why
+
+
+@pytest.mark.parametrize("site_of", SITES.values(), ids=SITES)
+@pytest.mark.parametrize("case", [CASES[each] for each in RUN], ids=RUN)
+def test_a_case_comes_out_as_it_should(site_of, case):
+    """Every fact of the case is so here, but for what diverges on purpose."""
+    play, table = RUN[case["id"]], bookmarks if RUN[case["id"]] is retract else table_of
+    expected = dict(facts_in(case["expect"]))
+
+    with ExitStack() as stack:
+        seen = play(case, lambda: Bench(site_of, stack, table(case)))
+
+    facts = dict(facts_in(seen))
+    assert expected
+    for name, value in expected.items():
+        if (case["id"], name) in DIVERGENCES:
+            assert facts[name] != value
+        else:
+            assert facts[name] == value, name
