@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from copy import copy
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
 from skillstat_agg import (
     CHECKSUM_RANGE,
+    SKILL_STATS,
     Event,
     FoldReport,
     Granularity,
+    Projection,
     RecordedEvent,
     aio,
     drain,
     fold_page,
 )
+from skillstat_agg.backends.memory import MemoryDatabase, MemoryStatsStore
 from skillstat_agg.errors import StoreBusyError
+from skillstat_agg.testing.gallery import TimestampAfter, TimestampFrom
 from tests.logs import NOON, download, event_logs
 from tests.oracle import count_days, count_totals
 from tests.sites import SITES, Client, HeldAppend, Site, memory_site, sqlite_site
@@ -39,12 +45,12 @@ class TickingClock:
     """A clock that shows what it is told to: it stands still, jumps and steps back."""
 
     def __init__(self, steps: Sequence[int]) -> None:
-        self._steps = list(steps)
+        self._steps = tuple(steps)
         self._now = NOON
 
     def __call__(self) -> datetime:
-        if self._steps:
-            self._now += timedelta(milliseconds=self._steps.pop())
+        step, *self._steps = (*self._steps, 0)
+        self._now += timedelta(milliseconds=step)
         return self._now
 
 
@@ -320,3 +326,70 @@ def test_no_schedule_loses_or_doubles(site_of, clock, data):
     """Ties, late commits, overlapping workers and deaths between any two calls do no harm."""
     with site_of(clock) as site:
         play(site, data)
+
+
+@contextmanager
+def original_site(
+    store: type[TimestampAfter | TimestampFrom], clock: TickingClock
+) -> Iterator[Site]:
+    """A place whose log is read by creation time, and whose stats are sound."""
+
+    class Original:
+        def __init__(self) -> None:
+            self.log = store([], clock=clock)
+            self.database = MemoryDatabase()
+
+        def client(self, projection: Projection = SKILL_STATS) -> Client:
+            return Client(self.log, MemoryStatsStore(projection, self.database), self.hold)
+
+        def hold(self) -> HeldAppend:
+            raise NotImplementedError
+
+    yield Original()
+
+
+appends_and_page = st.tuples(event_logs(), clocks, st.integers(1, 4))
+
+
+def counts_each_once(
+    site_of: Callable[[TickingClock], AbstractContextManager[Site]],
+    case: tuple[list[Event], TickingClock, int],
+) -> bool:
+    """Append one by one, fold in pages, twice, and compare with a plain count."""
+    log, clock, page = case
+    with site_of(copy(clock)) as site:
+        client = site.client()
+        for event in log:
+            client.events.append([event])
+        for _ in range(2):
+            # The bound is for stores that never come to an end.
+            drain(client.events, client.stats, page=page, max_events=len(log) + 1)
+        return client.stats.totals() == count_totals(log)
+
+
+@in_every_site
+@few
+@given(case=appends_and_page)
+def test_our_stores_count_each_event_once(site_of, case):
+    """The property by which the cursors of the original are caught below."""
+    assert counts_each_once(site_of, case)
+
+
+@pytest.mark.parametrize(
+    ("store", "events", "distinct_times"),
+    [(TimestampAfter, 2, False), (TimestampFrom, 1, True)],
+)
+def test_the_cursors_of_the_original_are_caught(store, events, distinct_times):
+    """``>`` loses one of two tied events; ``>=`` counts a single event twice."""
+    original = partial(original_site, store)
+
+    log, _, page = find(
+        appends_and_page,
+        lambda case: not counts_each_once(original, case),
+        settings=settings(derandomize=True, database=None, max_examples=500),
+    )
+
+    assert (len(log), page) == (events, 1)
+    if not distinct_times:
+        apart = TickingClock([1] * len(log))
+        assert counts_each_once(original, (log, apart, page))

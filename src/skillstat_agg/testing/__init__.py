@@ -1,0 +1,1 @@
+"""For authors of adapters: stores that are broken on purpose, to try tests against."""
