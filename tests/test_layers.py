@@ -27,8 +27,8 @@ ROOT = Path(skillstat_agg.__file__).parent
 LAYERS = (
     ("errors", "_buckets", "_events"),
     ("_tallies",),
-    ("_projections",),
-    ("_stores", "_appending"),
+    ("_effects", "_projections"),
+    ("_commits", "_pages", "_stores", "_appending"),
     ("_folding", "aio", "skillstat_agg"),
     ("backends",),
     ("testing",),

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from skillstat_agg import (
     CHECKSUM_RANGE,
+    RETIRED,
     SKILL_STATS,
     Appended,
     Commit,
@@ -34,7 +36,7 @@ from skillstat_agg import (
     Totals,
     shown,
 )
-from skillstat_agg._stores import controls_after
+from skillstat_agg._commits import controls_after
 from tests.logs import NOON, download, event_logs, skill_ids
 
 HOUR, DAY = Granularity
@@ -112,6 +114,7 @@ def test_a_commit_leads_to_the_next_cursor():
 
 
 @given(checksums=st.lists(st.integers(0, CHECKSUM_RANGE - 1), max_size=5))
+@example(checksums=[CHECKSUM_RANGE - 1, 1])
 def test_checksums_stay_within_64_bits(checksums):
     """Checksums are added modulo ``CHECKSUM_RANGE``."""
     cursor = Cursor.start(WITH_HOURS, NOON)
@@ -120,6 +123,16 @@ def test_checksums_stay_within_64_bits(checksums):
         cursor = commit_from(cursor, [], checksum).cursor(deltas_of([]), NOON)
 
     assert cursor.checksum == sum(checksums) % CHECKSUM_RANGE
+
+
+def test_a_commit_stores_the_table_that_made_its_deltas():
+    """A table that has grown takes the place of the one the record was made with."""
+    grown = Projection("skill_stats", {**WITH_HOURS.kinds, "wave": RETIRED}, (HOUR, DAY))
+    commit = attrs.evolve(commit_from(Cursor.start(WITH_HOURS, NOON), []), projection=grown)
+
+    after = commit.cursor(commit.deltas, NOON)
+
+    assert after.table == grown.table
 
 
 @given(log=event_logs(), forgotten=st.frozensets(skill_ids))

@@ -4,96 +4,23 @@ from __future__ import annotations
 
 import functools
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Self
 
 import attrs
 
 from skillstat_agg._buckets import Granularity
-from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER, Event, fault_in_text
+from skillstat_agg._effects import (
+    Carried,
+    Effect,
+    amounts_from_json,
+    amounts_to_json,
+    check_name,
+)
+from skillstat_agg._events import Event, fault_in_text
 from skillstat_agg._tallies import Tally
 from skillstat_agg.errors import InvalidProjectionError, UncountableEventError
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_TAKEN = frozenset({"skill_id", "hour", "day", "rowid", "oid"})
-
-
-@attrs.frozen
-class Carried:
-    """An amount that the event brings along, under a name in its deltas.
-
-    Attributes:
-        name: The name, as in ``Event.deltas``.
-    """
-
-    name: str
-
-    def __attrs_post_init__(self) -> None:
-        fault = fault_in_text("the name of a delta", self.name)
-        if fault is not None:
-            raise InvalidProjectionError(fault)
-
-
-def _frozen_amounts(amounts: Mapping[str, int | Carried]) -> Mapping[str, int | Carried]:
-    return MappingProxyType(dict(amounts))
-
-
-@attrs.frozen(kw_only=True)
-class Effect:
-    """What one event of a kind adds.
-
-    Attributes:
-        counters: Amount by counter. An amount is a whole number within signed 64 bits,
-            or ``Carried(name)``: the number the event carries under that name.
-        rollups: Amount by rollup column: added in the bucket of ``occurred_at``, at each
-            granularity of the projection.
-
-    Raises:
-        InvalidProjectionError: If a name is not 1 to 40 lower-case letters, digits and
-            ``_``, beginning with a letter (they become column names), or if an amount
-            is neither of the two.
-    """
-
-    counters: Mapping[str, int | Carried] = attrs.field(
-        factory=dict, converter=_frozen_amounts, hash=False
-    )
-    rollups: Mapping[str, int | Carried] = attrs.field(
-        factory=dict, converter=_frozen_amounts, hash=False
-    )
-
-    def __attrs_post_init__(self) -> None:
-        for name, amount in (*self.counters.items(), *self.rollups.items()):
-            _check_name("a counter or rollup column", name)
-            if not isinstance(amount, Carried) and (
-                type(amount) is not int or not MIN_INTEGER <= amount <= MAX_INTEGER
-            ):
-                raise InvalidProjectionError(
-                    f"{name!r} must add a whole number within signed 64 bits or Carried(...),"
-                    f" not {amount!r}"
-                )
-
-    @property
-    def carries(self) -> frozenset[str]:
-        """The names of the deltas that an event of this kind must carry."""
-        amounts = (*self.counters.values(), *self.rollups.values())
-        return frozenset(amount.name for amount in amounts if isinstance(amount, Carried))
-
-    @property
-    def is_retired(self) -> bool:
-        """Whether the kind counts nothing: then its events may carry anything."""
-        return not self.counters and not self.rollups
-
-    def __reduce__(self) -> tuple[Callable[[], Effect], tuple[()]]:
-        """Pickle as a call that builds the effect anew."""
-        return functools.partial(
-            Effect, counters=dict(self.counters), rollups=dict(self.rollups)
-        ), ()
-
-
-RETIRED = Effect()
-"""The effect of a kind that counts nothing (any more), whatever its events carry."""
 
 
 @attrs.frozen
@@ -144,6 +71,7 @@ def _finest_first(granularities: Iterable[Granularity]) -> tuple[Granularity, ..
 class Projection:
     """A named table: what each kind of event adds to which counters and rollup columns.
 
+    >>> from skillstat_agg import RETIRED, Effect, Projection
     >>> comments = Projection(
     ...     "comments",
     ...     {
@@ -176,7 +104,7 @@ class Projection:
     )
 
     def __attrs_post_init__(self) -> None:
-        _check_name("a projection", self.name)
+        check_name("a projection", self.name)
         if self.name.startswith("skillstat") or self.name.startswith("sqlite"):
             raise InvalidProjectionError(
                 f"the name {self.name!r} is taken: tables that begin so have another owner"
@@ -228,8 +156,8 @@ class Projection:
                 "granularities": [granularity.value for granularity in self.granularities],
                 "kinds": {
                     kind: {
-                        "counters": _amounts_to_json(effect.counters),
-                        "rollups": _amounts_to_json(effect.rollups),
+                        "counters": amounts_to_json(effect.counters),
+                        "rollups": amounts_to_json(effect.rollups),
                     }
                     for kind, effect in self.kinds.items()
                 },
@@ -250,8 +178,8 @@ class Projection:
                 parts["name"],
                 {
                     kind: Effect(
-                        counters=_amounts_from_json(effect["counters"]),
-                        rollups=_amounts_from_json(effect["rollups"]),
+                        counters=amounts_from_json(effect["counters"]),
+                        rollups=amounts_from_json(effect["rollups"]),
                     )
                     for kind, effect in parts["kinds"].items()
                 },
@@ -417,28 +345,6 @@ def _places(
     names: tuple[str, ...], amounts: Mapping[str, int | Carried], carried: str
 ) -> Iterator[int]:
     return (names.index(name) for name, amount in amounts.items() if amount == Carried(carried))
-
-
-def _check_name(what: str, name: object) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _TAKEN:
-        raise InvalidProjectionError(
-            f"the name of {what} must be 1 to 40 lower-case letters, digits and '_', begin with a"
-            f" letter, and not be one of {', '.join(sorted(_TAKEN))}: {name!r}"
-        )
-
-
-def _amounts_to_json(amounts: Mapping[str, int | Carried]) -> dict[str, int | dict[str, str]]:
-    return {
-        name: {"carried": amount.name} if isinstance(amount, Carried) else amount
-        for name, amount in amounts.items()
-    }
-
-
-def _amounts_from_json(amounts: Mapping[str, int | Mapping[str, str]]) -> dict[str, int | Carried]:
-    return {
-        name: Carried(amount["carried"]) if isinstance(amount, Mapping) else amount
-        for name, amount in amounts.items()
-    }
 
 
 SKILL_STATS = Projection(

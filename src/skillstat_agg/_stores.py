@@ -14,15 +14,13 @@ import attrs
 from typing_extensions import Protocol, runtime_checkable
 
 from skillstat_agg._buckets import Granularity
-from skillstat_agg._events import Event, Place, Position, RecordedEvent
-from skillstat_agg._projections import Deltas, Projection
-from skillstat_agg._tallies import Tally
+from skillstat_agg._commits import Commit, CommitResult, Cursor
+from skillstat_agg._events import Event, Place, Position
+from skillstat_agg._pages import Page, TalliedPage
+from skillstat_agg._projections import Projection
 
 Counters: TypeAlias = Mapping[str, int]
 """Signed sums by name of the counter or rollup column."""
-
-CHECKSUM_RANGE = 2**63
-"""Checksums are sums of fingerprints modulo this number: they fit signed 64 bits."""
 
 DAY_AHEAD = timedelta(days=1)
 """How far after the store's clock an event may have occurred, unless ``append`` is told."""
@@ -40,162 +38,6 @@ class Appended:
 
     new: int
     position: Position | None
-
-
-@attrs.frozen(kw_only=True)
-class Page:
-    """What one read of the log returns, from one snapshot of it.
-
-    Attributes:
-        epoch: Identity of the log.
-        events: Events after the place that was asked for, without a hole in what is
-            committed, in the order of their positions. They may be fewer than asked for.
-        frontier: Up to here nothing can still appear; None in a log where nothing can
-            be read yet. No event of the page lies after it.
-        is_last: Whether the page reaches the frontier.
-    """
-
-    epoch: str
-    events: tuple[RecordedEvent, ...]
-    frontier: Position | None
-    is_last: bool
-
-
-@attrs.frozen(kw_only=True)
-class TalliedPage:
-    """A page that was tallied instead of listed.
-
-    Attributes:
-        tally: The tally of its events.
-        count: Their number.
-        checksum: The sum of their fingerprints, modulo ``CHECKSUM_RANGE``.
-        place: Place of the last of them; None where there are none.
-        frontier: As in `Page`.
-        is_last: As in `Page`.
-    """
-
-    tally: Tally
-    count: int
-    checksum: int
-    place: Place | None
-    frontier: Position | None
-    is_last: bool
-
-
-@attrs.frozen(kw_only=True)
-class Cursor:
-    """How far a projection has come, and what its stats must add up to.
-
-    The whole record is compared by every commit, never the position alone.
-
-    Attributes:
-        projection: Name of the projection.
-        generation: Number of the set of numbers; the first is 1.
-        place: Place of the last folded event; None before the first.
-        count: Number of events up to there, whatever became of them.
-        checksum: Sum of their fingerprints, modulo ``CHECKSUM_RANGE``.
-        controls: The sum over all skills of each counter, and of each rollup column at
-            each granularity (``day.downloads``); exact, of any size.
-        revision: Grows by one with every change of the projection's stats.
-        table: The table the stats were made with: ``Projection.table``.
-        updated_at: When the record was last written, by the clock of the store;
-            informs only. UTC, to the microsecond.
-    """
-
-    projection: str
-    generation: int
-    place: Place | None
-    count: int
-    checksum: int
-    controls: Mapping[str, int] = attrs.field(hash=False, repr=False)
-    revision: int
-    table: str = attrs.field(repr=False)
-    updated_at: datetime
-
-    @classmethod
-    def start(cls, projection: Projection, at: datetime) -> Cursor:
-        """Return the record of a projection that has folded nothing."""
-        return cls(
-            projection=projection.name,
-            generation=1,
-            place=None,
-            count=0,
-            checksum=0,
-            controls=dict.fromkeys(projection.controls, 0),
-            revision=0,
-            table=projection.table,
-            updated_at=at,
-        )
-
-
-@attrs.frozen(kw_only=True)
-class Commit:
-    """One step of a projection: deltas, and the cursor they lead to.
-
-    Attributes:
-        expected: The record that the page was read from.
-        place: Place of the last event of the page.
-        count: Number of events of the page.
-        checksum: Sum of their fingerprints, modulo ``CHECKSUM_RANGE``.
-        projection: The projection, whose table made the deltas and is stored.
-        deltas: What to add.
-    """
-
-    expected: Cursor
-    place: Place
-    count: int
-    checksum: int
-    projection: Projection
-    deltas: Deltas
-
-    def cursor(self, applied: Deltas, at: datetime) -> Cursor:
-        """Return the record to store.
-
-        Args:
-            applied: The deltas without those of forgotten skills.
-            at: The store's clock.
-        """
-        return Cursor(
-            projection=self.expected.projection,
-            generation=self.expected.generation,
-            place=self.place,
-            count=self.expected.count + self.count,
-            checksum=(self.expected.checksum + self.checksum) % CHECKSUM_RANGE,
-            controls=controls_after(self.expected.controls, self.projection, applied),
-            revision=self.expected.revision + 1,
-            table=self.projection.table,
-            updated_at=at,
-        )
-
-
-def controls_after(
-    controls: Mapping[str, int], projection: Projection, deltas: Deltas
-) -> dict[str, int]:
-    """Return the control totals after *deltas* were added."""
-    sums = {name: controls.get(name, 0) for name in projection.controls}
-    for index, name in enumerate(projection.counters):
-        sums[name] += sum(row[index] for row in deltas.totals.values())
-    for granularity, rows in deltas.rollups.items():
-        for index, name in enumerate(projection.columns):
-            sums[f"{granularity.value}.{name}"] += sum(row[index] for row in rows.values())
-    return sums
-
-
-@attrs.frozen(kw_only=True)
-class CommitResult:
-    """What a commit did.
-
-    Attributes:
-        cursor: The record as it is stored now.
-        rows: Number of rows of totals and rollups that were written.
-        forgotten: Number of events that were dropped because their skill is forgotten.
-        changed: The skills whose numbers changed, or appeared.
-    """
-
-    cursor: Cursor
-    rows: int
-    forgotten: int
-    changed: frozenset[str]
 
 
 @attrs.frozen(eq=False)

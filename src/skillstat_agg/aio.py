@@ -13,32 +13,27 @@ from datetime import datetime, timedelta
 from typing_extensions import Protocol, runtime_checkable
 
 from skillstat_agg._buckets import Granularity
+from skillstat_agg._commits import Commit, CommitResult, Cursor, check_table
 from skillstat_agg._events import Event, Place
 from skillstat_agg._folding import (
     DEFAULT_PAGE,
     FoldReport,
-    check_bounds,
-    check_table,
     commit_of,
-    countable,
-    countable_part,
     end,
     folded,
     lost_race,
     nothing_folded,
     start,
 )
-from skillstat_agg._projections import Projection
-from skillstat_agg._stores import (
-    Appended,
-    Commit,
-    CommitResult,
-    Cursor,
+from skillstat_agg._pages import (
     Page,
-    Rollups,
     TalliedPage,
-    Totals,
+    check_bounds,
+    countable,
+    countable_part,
 )
+from skillstat_agg._projections import Projection
+from skillstat_agg._stores import Appended, Rollups, Totals
 from skillstat_agg.errors import CursorConflictError
 
 

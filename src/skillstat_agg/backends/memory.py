@@ -17,6 +17,7 @@ import attrs
 
 from skillstat_agg._appending import checked, digests, unseen
 from skillstat_agg._buckets import Granularity, buckets_between, microseconds, start_of
+from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._events import (
     MAX_INTEGER,
     MIN_INTEGER,
@@ -26,19 +27,9 @@ from skillstat_agg._events import (
     RecordedEvent,
     check_skill_id,
 )
-from skillstat_agg._folding import check_bounds
+from skillstat_agg._pages import Page, check_bounds
 from skillstat_agg._projections import Projection
-from skillstat_agg._stores import (
-    DAY_AHEAD,
-    Appended,
-    Commit,
-    CommitResult,
-    Counters,
-    Cursor,
-    Page,
-    Rollups,
-    Totals,
-)
+from skillstat_agg._stores import DAY_AHEAD, Appended, Counters, Rollups, Totals
 from skillstat_agg.backends._clocks import Clock, utc_now
 from skillstat_agg.errors import (
     CursorConflictError,

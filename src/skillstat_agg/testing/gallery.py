@@ -16,7 +16,8 @@ import attrs
 from skillstat_agg._appending import checked
 from skillstat_agg._buckets import microseconds
 from skillstat_agg._events import Event, Place, Position, RecordedEvent
-from skillstat_agg._stores import DAY_AHEAD, Appended, Page
+from skillstat_agg._pages import Page
+from skillstat_agg._stores import DAY_AHEAD, Appended
 from skillstat_agg.backends._clocks import Clock, utc_now
 
 _EPOCH = "times"

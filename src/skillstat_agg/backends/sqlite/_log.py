@@ -13,16 +13,11 @@ from typing import TypeAlias
 
 from skillstat_agg._appending import checked, digests, unseen
 from skillstat_agg._buckets import EPOCH, Granularity, from_microseconds, microseconds
+from skillstat_agg._commits import CHECKSUM_RANGE
 from skillstat_agg._events import Event, Place, Position, RecordedEvent, check_deltas
-from skillstat_agg._folding import check_bounds
+from skillstat_agg._pages import Page, TalliedPage, check_bounds
 from skillstat_agg._projections import Projection
-from skillstat_agg._stores import (
-    CHECKSUM_RANGE,
-    DAY_AHEAD,
-    Appended,
-    Page,
-    TalliedPage,
-)
+from skillstat_agg._stores import DAY_AHEAD, Appended
 from skillstat_agg._tallies import Tally
 from skillstat_agg.backends._clocks import Clock, utc_now
 from skillstat_agg.backends.sqlite._schema import check_schema

@@ -7,10 +7,9 @@ import sqlite3
 import uuid
 
 from skillstat_agg._buckets import Granularity, from_microseconds, microseconds
+from skillstat_agg._commits import Cursor, check_table
 from skillstat_agg._events import MAX_TEXT, Place, Position
-from skillstat_agg._folding import check_table
 from skillstat_agg._projections import Projection
-from skillstat_agg._stores import Cursor
 from skillstat_agg.backends._clocks import Clock, utc_now
 from skillstat_agg.backends.sqlite._transactions import reading, writing
 from skillstat_agg.errors import SchemaError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
-from typing import TypeAlias
 
 import attrs
 
@@ -14,30 +13,28 @@ from skillstat_agg._buckets import (
     buckets_between,
     from_microseconds,
     microseconds,
-    start_of,
 )
-from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER, check_skill_id
-from skillstat_agg._projections import Deltas, Projection
-from skillstat_agg._stores import Commit, CommitResult, Cursor, Rollups, Totals
+from skillstat_agg._commits import Commit, CommitResult, Cursor
+from skillstat_agg._events import check_skill_id
+from skillstat_agg._projections import Projection
+from skillstat_agg._stores import Rollups, Totals
 from skillstat_agg.backends._clocks import Clock, utc_now
+from skillstat_agg.backends.sqlite._adding import add_columns, add_deltas, bucket_text
 from skillstat_agg.backends.sqlite._schema import (
     check_schema,
     find_cursor,
     replace_cursor,
     rollup_table,
-    sum_column,
     totals_table,
 )
 from skillstat_agg.backends.sqlite._transactions import reading, writing
 from skillstat_agg.errors import (
     CursorConflictError,
-    OutOfRangeError,
     SchemaError,
     TableChangedError,
 )
 
 _IDS_AT_ONCE = 500
-_Row: TypeAlias = tuple[str | int, ...]
 
 
 class SQLiteStatsStore:
@@ -84,8 +81,8 @@ class SQLiteStatsStore:
             cursor = commit.cursor(applied, self._now())
             replace_cursor(sql, cursor)
             if cursor.table != expected.table:
-                _add_columns(sql, Projection.from_table(expected.table), commit.projection)
-            rows, changed = _add(sql, commit.projection, applied)
+                add_columns(sql, Projection.from_table(expected.table), commit.projection)
+            rows, changed = add_deltas(sql, commit.projection, applied)
         return CommitResult(
             cursor=cursor,
             rows=rows,
@@ -204,122 +201,6 @@ def _forgotten(sql: sqlite3.Cursor, skill_ids: Sequence[str]) -> frozenset[str]:
         return frozenset()
     select = "SELECT skill_id FROM skillstat_forgotten WHERE skill_id IN"
     return frozenset(skill for skill, *_ in _by_some(sql, select, skill_ids))
-
-
-def _add_columns(sql: sqlite3.Cursor, stored: Projection, projection: Projection) -> None:
-    """Add the columns that *projection* has and the stored table has not."""
-    tables = [
-        (totals_table(projection.name), projection.counters, stored.counters),
-        *(
-            (rollup_table(projection.name, each), projection.columns, stored.columns)
-            for each in projection.granularities
-        ),
-    ]
-    for table, names, there in tables:
-        for name in names:
-            if name not in there:
-                sql.execute(f"ALTER TABLE {table} ADD COLUMN {sum_column(name)}")
-
-
-def _add(sql: sqlite3.Cursor, projection: Projection, deltas: Deltas) -> tuple[int, frozenset[str]]:
-    """Add *deltas*; return the number of rows written and the skills that changed."""
-    totals = _Sums(totals_table(projection.name), ("skill_id",), projection.counters, "")
-    changes: list[tuple[_Sums, list[_Row]]] = [
-        (totals, [(skill, *row) for skill, row in deltas.totals.items() if any(row)])
-    ]
-    for each, cells in deltas.rollups.items():
-        rollups = _Sums(
-            rollup_table(projection.name, each),
-            (each.value, "skill_id"),
-            projection.columns,
-            f"{each.value}.",
-        )
-        texts = {bucket: bucket_text(bucket, each) for bucket in {key[0] for key in cells}}
-        changes.append(
-            (rollups, [(texts[bucket], skill, *row) for (bucket, skill), row in cells.items()])
-        )
-    changed: set[str] = set()
-    rows = 0
-    for sums, additions in changes:
-        if not additions:
-            continue
-        sums.add(sql, projection, additions)
-        changed.update(str(row[len(sums.keys) - 1]) for row in additions)
-        rows += len(additions)
-    for skill, row in deltas.totals.items():
-        if not any(row):
-            sql.execute(
-                f"INSERT INTO {totals.table} (skill_id) VALUES (?) ON CONFLICT DO NOTHING", (skill,)
-            )
-            if sql.rowcount:
-                changed.add(skill)
-                rows += 1
-    return rows, frozenset(changed)
-
-
-@attrs.frozen
-class _Sums:
-    """A table of sums: its key columns, the last of which is the skill, and its sums.
-
-    Attributes:
-        table: Name of the table, quoted.
-        keys: The key columns.
-        names: The columns that hold sums.
-        prefix: What stands before a column's name in an error.
-    """
-
-    table: str
-    keys: tuple[str, ...]
-    names: tuple[str, ...]
-    prefix: str
-
-    def add(self, sql: sqlite3.Cursor, projection: Projection, rows: Sequence[_Row]) -> None:
-        """Add *rows* (keys, then amounts) to what is stored.
-
-        Raises:
-            OutOfRangeError: If a sum would leave signed 64 bits.
-        """
-        upsert = self._upsert(", ".join(f'"{x}" = "{x}" + excluded."{x}"' for x in self.names))
-        sql.execute("SAVEPOINT skillstat_add")
-        try:
-            sql.executemany(upsert, rows)
-        except (sqlite3.IntegrityError, OverflowError):
-            # A sum or an amount is beyond 64 bits; the sum of an amount beyond may not be.
-            sql.execute("ROLLBACK TO skillstat_add")
-            self._add_one_by_one(sql, projection, rows)
-        sql.execute("RELEASE skillstat_add")
-
-    def _add_one_by_one(
-        self, sql: sqlite3.Cursor, projection: Projection, rows: Sequence[_Row]
-    ) -> None:
-        """Add in Python, where integers have no end, and name the sum that has one."""
-        upsert = self._upsert(", ".join(f'"{x}" = excluded."{x}"' for x in self.names))
-        names = ", ".join(f'"{name}"' for name in self.names)
-        where = " AND ".join(f'"{key}" = ?' for key in self.keys)
-        for row in rows:
-            keys, amounts = row[: len(self.keys)], row[len(self.keys) :]
-            select = f"SELECT {names} FROM {self.table} WHERE {where}"
-            before = sql.execute(select, keys).fetchone() or (0,) * len(amounts)
-            sums = [old + int(amount) for old, amount in zip(before, amounts, strict=True)]
-            for name, value in zip(self.names, sums, strict=True):
-                if not MIN_INTEGER <= value <= MAX_INTEGER:
-                    raise OutOfRangeError(projection.name, str(keys[-1]), self.prefix + name)
-            sql.execute(upsert, (*keys, *sums))
-
-    def _upsert(self, update: str) -> str:
-        keys = ", ".join(f'"{key}"' for key in self.keys)
-        columns = ", ".join(f'"{name}"' for name in self.names)
-        marks = ", ".join("?" * (len(self.keys) + len(self.names)))
-        return (
-            f"INSERT INTO {self.table} ({keys}, {columns}) VALUES ({marks})"
-            f" ON CONFLICT ({keys}) DO UPDATE SET {update}"
-        )
-
-
-def bucket_text(bucket: int, granularity: Granularity) -> str:
-    """Return a bucket as its table names it: ``2026-03-01`` or ``2026-03-01 13:00``."""
-    text = start_of(bucket, granularity).isoformat(" ")
-    return text[:10] if granularity is Granularity.DAY else text[:16]
 
 
 def _rollups_of(

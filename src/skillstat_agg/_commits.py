@@ -1,0 +1,148 @@
+"""How far a projection has come, and the step it takes: import from `skillstat_agg` instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+from skillstat_agg._events import Place
+from skillstat_agg._projections import Deltas, Projection
+from skillstat_agg.errors import InvalidProjectionError, TableChangedError
+
+CHECKSUM_RANGE = 2**63
+"""Checksums are sums of fingerprints modulo this number: they fit signed 64 bits."""
+
+
+@attrs.frozen(kw_only=True)
+class Cursor:
+    """How far a projection has come, and what its stats must add up to.
+
+    The whole record is compared by every commit, never the position alone.
+
+    Attributes:
+        projection: Name of the projection.
+        generation: Number of the set of numbers; the first is 1.
+        place: Place of the last folded event; None before the first.
+        count: Number of events up to there, whatever became of them.
+        checksum: Sum of their fingerprints, modulo ``CHECKSUM_RANGE``.
+        controls: The sum over all skills of each counter, and of each rollup column at
+            each granularity (``day.downloads``); exact, of any size.
+        revision: Grows by one with every change of the projection's stats.
+        table: The table the stats were made with: ``Projection.table``.
+        updated_at: When the record was last written, by the clock of the store;
+            informs only. UTC, to the microsecond.
+    """
+
+    projection: str
+    generation: int
+    place: Place | None
+    count: int
+    checksum: int
+    controls: Mapping[str, int] = attrs.field(hash=False, repr=False)
+    revision: int
+    table: str = attrs.field(repr=False)
+    updated_at: datetime
+
+    @classmethod
+    def start(cls, projection: Projection, at: datetime) -> Cursor:
+        """Return the record of a projection that has folded nothing."""
+        return cls(
+            projection=projection.name,
+            generation=1,
+            place=None,
+            count=0,
+            checksum=0,
+            controls=dict.fromkeys(projection.controls, 0),
+            revision=0,
+            table=projection.table,
+            updated_at=at,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Commit:
+    """One step of a projection: deltas, and the cursor they lead to.
+
+    Attributes:
+        expected: The record that the page was read from.
+        place: Place of the last event of the page.
+        count: Number of events of the page.
+        checksum: Sum of their fingerprints, modulo ``CHECKSUM_RANGE``.
+        projection: The projection, whose table made the deltas and is stored.
+        deltas: What to add.
+    """
+
+    expected: Cursor
+    place: Place
+    count: int
+    checksum: int
+    projection: Projection
+    deltas: Deltas
+
+    def cursor(self, applied: Deltas, at: datetime) -> Cursor:
+        """Return the record to store.
+
+        Args:
+            applied: The deltas without those of forgotten skills.
+            at: The store's clock.
+        """
+        return Cursor(
+            projection=self.expected.projection,
+            generation=self.expected.generation,
+            place=self.place,
+            count=self.expected.count + self.count,
+            checksum=(self.expected.checksum + self.checksum) % CHECKSUM_RANGE,
+            controls=controls_after(self.expected.controls, self.projection, applied),
+            revision=self.expected.revision + 1,
+            table=self.projection.table,
+            updated_at=at,
+        )
+
+
+def controls_after(
+    controls: Mapping[str, int], projection: Projection, deltas: Deltas
+) -> dict[str, int]:
+    """Return the control totals after *deltas* were added."""
+    sums = {name: controls.get(name, 0) for name in projection.controls}
+    for index, name in enumerate(projection.counters):
+        sums[name] += sum(row[index] for row in deltas.totals.values())
+    for granularity, rows in deltas.rollups.items():
+        for index, name in enumerate(projection.columns):
+            sums[f"{granularity.value}.{name}"] += sum(row[index] for row in rows.values())
+    return sums
+
+
+@attrs.frozen(kw_only=True)
+class CommitResult:
+    """What a commit did.
+
+    Attributes:
+        cursor: The record as it is stored now.
+        rows: Number of rows of totals and rollups that were written.
+        forgotten: Number of events that were dropped because their skill is forgotten.
+        changed: The skills whose numbers changed, or appeared.
+    """
+
+    cursor: Cursor
+    rows: int
+    forgotten: int
+    changed: frozenset[str]
+
+
+def check_table(cursor: Cursor, projection: Projection) -> None:
+    """Check that stats made with the cursor's table can be carried on with *projection*.
+
+    Raises:
+        TableChangedError: If they cannot.
+    """
+    if cursor.table == projection.table:
+        return
+    try:
+        stored = Projection.from_table(cursor.table)
+    except InvalidProjectionError as error:
+        raise TableChangedError(projection.name, str(error)) from error
+    difference = projection.difference_from(stored)
+    if difference is not None:
+        raise TableChangedError(projection.name, difference)

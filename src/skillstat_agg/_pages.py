@@ -1,0 +1,154 @@
+"""What one read returns, and what of it one commit can take; import from `skillstat_agg`."""
+
+from __future__ import annotations
+
+import attrs
+
+from skillstat_agg._commits import CHECKSUM_RANGE, Cursor
+from skillstat_agg._events import Place, Position, RecordedEvent
+from skillstat_agg._projections import Projection
+from skillstat_agg._tallies import Tally
+from skillstat_agg.errors import InvalidBoundError, StoreContractError, UncountableEventError
+
+
+@attrs.frozen(kw_only=True)
+class Page:
+    """What one read of the log returns, from one snapshot of it.
+
+    Attributes:
+        epoch: Identity of the log.
+        events: Events after the place that was asked for, without a hole in what is
+            committed, in the order of their positions. They may be fewer than asked for.
+        frontier: Up to here nothing can still appear; None in a log where nothing can
+            be read yet. No event of the page lies after it.
+        is_last: Whether the page reaches the frontier.
+    """
+
+    epoch: str
+    events: tuple[RecordedEvent, ...]
+    frontier: Position | None
+    is_last: bool
+
+
+@attrs.frozen(kw_only=True)
+class TalliedPage:
+    """A page that was tallied instead of listed.
+
+    Attributes:
+        tally: The tally of its events.
+        count: Their number.
+        checksum: The sum of their fingerprints, modulo ``CHECKSUM_RANGE``.
+        place: Place of the last of them; None where there are none.
+        frontier: As in `Page`.
+        is_last: As in `Page`.
+    """
+
+    tally: Tally
+    count: int
+    checksum: int
+    place: Place | None
+    frontier: Position | None
+    is_last: bool
+
+
+def countable(
+    page: TalliedPage | None, cursor: Cursor, limit: int, projection: Projection
+) -> TalliedPage | None:
+    """Return a tallied page that can be committed; None where it has to be read plainly.
+
+    Raises:
+        StoreContractError: If the page breaks a law.
+    """
+    if page is None or not projection.can_count(page.tally):
+        return None
+    if sum(page.tally.counts.values()) != page.count or (page.count == 0) != (page.place is None):
+        raise StoreContractError("same_tally", f"a tallied page counts {page.count} events")
+    _check_size(page, page.count, limit)
+    _check_after(page.place, cursor.place)
+    return page
+
+
+def countable_part(
+    page: Page, cursor: Cursor, limit: int, projection: Projection, max_skills: int | None
+) -> tuple[TalliedPage, UncountableEventError | None]:
+    """Return what of a plain page can be committed, tallied, and why it ends there.
+
+    It is the whole page, or what stands before an event that the table cannot count (then
+    the error to raise after the commit comes with it), or before one skill too many.
+
+    Raises:
+        StoreContractError: If the page breaks a law.
+        UncountableEventError: If the first event is one that the table cannot count.
+    """
+    _check_order(page, cursor)
+    _check_size(page, len(page.events), limit)
+    taken: list[RecordedEvent] = []
+    skills: set[str] = set()
+    fault: UncountableEventError | None = None
+    for recorded in page.events:
+        try:
+            projection.check(recorded.event)
+        except UncountableEventError as error:
+            fault = attrs.evolve(error, position=str(recorded.position))
+            break
+        skills.add(recorded.event.skill_id)
+        if max_skills is not None and len(skills) > max_skills:
+            break
+        taken.append(recorded)
+    if fault is not None and not taken:
+        raise fault
+    tallied = TalliedPage(
+        tally=Tally.of((recorded.event for recorded in taken), projection.finest),
+        count=len(taken),
+        checksum=sum(recorded.fingerprint for recorded in taken) % CHECKSUM_RANGE,
+        place=Place(page.epoch, taken[-1].position, taken[-1].fingerprint) if taken else None,
+        frontier=page.frontier,
+        is_last=page.is_last and len(taken) == len(page.events),
+    )
+    return tallied, fault
+
+
+def _check_order(page: Page, cursor: Cursor) -> None:
+    """Check the order of a plain page: it is never trusted."""
+    last = None if cursor.place is None else cursor.place.position
+    for recorded in page.events:
+        if last is not None and recorded.position <= last:
+            raise StoreContractError(
+                "total_order", f"position {recorded.position} comes after {last}"
+            )
+        last = recorded.position
+    if page.events and (page.frontier is None or page.events[-1].position > page.frontier):
+        raise StoreContractError(
+            "stable_prefix", f"position {last} lies after the frontier {page.frontier}"
+        )
+
+
+def _check_after(place: Place | None, after: Place | None) -> None:
+    """Check that a tallied page ends after the place it was read from, in the same log."""
+    if place is None or after is None:
+        return
+    if place.epoch != after.epoch:
+        raise StoreContractError("same_log", f"read epoch {place.epoch} after {after.epoch}")
+    if place.position <= after.position:
+        raise StoreContractError(
+            "total_order", f"a page after {after.position} ends at {place.position}"
+        )
+
+
+def _check_size(page: Page | TalliedPage, count: int, limit: int) -> None:
+    """Check that a page holds at most what was asked for, and something if more follows."""
+    if count > limit:
+        raise StoreContractError("progress", f"{count} events for a limit of {limit}")
+    if count == 0 and not page.is_last:
+        raise StoreContractError("progress", "an empty page says that more follows")
+
+
+def check_bounds(**bounds: int | None) -> None:
+    """Check that each bound that is given is a whole number of at least 1.
+
+    Raises:
+        InvalidBoundError: If one is not.
+    """
+    for name, value in bounds.items():
+        if value is not None and (type(value) is not int or value < 1):
+            raise InvalidBoundError(name, repr(value))
