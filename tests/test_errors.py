@@ -45,11 +45,11 @@ ERRORS = [
     ),
     (
         errors.EventIdConflictError(("e",)),
-        "event id 'e' is stored already with other content",
+        "event id 'e' stands for other content already",
     ),
     (
         errors.EventIdConflictError(("e", "f", "g")),
-        "event id 'e' (and 2 more) is stored already with other content",
+        "event id 'e' (and 2 more) stands for other content already",
     ),
     (
         errors.CursorConflictError("p"),

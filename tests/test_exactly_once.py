@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from copy import copy
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypedDict
 
 import pytest
 from hypothesis import HealthCheck, find, given, settings
@@ -36,8 +37,17 @@ EVERYTHING = 10**6
 
 in_every_site = pytest.mark.parametrize("site_of", SITES.values(), ids=SITES)
 few = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-bounds = st.fixed_dictionaries(
-    {"page": st.integers(1, 5), "max_skills": st.none() | st.integers(1, 3)}
+
+
+class Bounds(TypedDict):
+    """The bounds of a fold."""
+
+    page: int
+    max_skills: int | None
+
+
+bounds: st.SearchStrategy[Bounds] = st.builds(
+    Bounds, page=st.integers(1, 5), max_skills=st.none() | st.integers(1, 3)
 )
 
 
@@ -45,11 +55,11 @@ class TickingClock:
     """A clock that shows what it is told to: it stands still, jumps and steps back."""
 
     def __init__(self, steps: Sequence[int]) -> None:
-        self._steps = tuple(steps)
+        self._steps = list(steps)
         self._now = NOON
 
     def __call__(self) -> datetime:
-        step, *self._steps = (*self._steps, 0)
+        step, *self._steps = [*self._steps, 0]
         self._now += timedelta(milliseconds=step)
         return self._now
 
@@ -235,7 +245,7 @@ def test_a_death_at_any_store_call_loses_and_repeats_nothing(site_of):
 class Worker:
     """A drain that is stepped from store call to store call, killed, and started again."""
 
-    def __init__(self, client: Client, options: dict[str, int | None]) -> None:
+    def __init__(self, client: Client, options: Bounds) -> None:
         self._client = client
         self._options = options
         self._drain: Coroutine[None, None, FoldReport] | None = None
@@ -299,7 +309,8 @@ def play(site: Site, data: st.DataObject) -> None:
     workers = [Worker(site.client(), data.draw(bounds)) for _ in range(2)]
     writers = [Writer(site.client(), data.draw(appends)) for _ in range(2)]
     outside = site.client()
-    steps = [actor.step for actor in (*workers, *writers)] + [one.kill for one in workers]
+    steps = [one.step for one in workers] + [one.step for one in writers]
+    steps += [one.kill for one in workers]
     schedule = st.lists(st.sampled_from(range(len(steps))), min_size=20, max_size=60)
     try:
         for step in data.draw(schedule, label="schedule"):

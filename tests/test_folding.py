@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import attrs
 import pytest
@@ -11,6 +13,9 @@ import pytest
 from skillstat_agg import (
     RETIRED,
     SKILL_STATS,
+    Commit,
+    CommitResult,
+    Cursor,
     Effect,
     Event,
     Granularity,
@@ -18,12 +23,16 @@ from skillstat_agg import (
     Place,
     Position,
     Projection,
+    Rollups,
+    StatsStore,
     TalliedPage,
     Tally,
+    Totals,
     drain,
     fold_page,
 )
 from skillstat_agg.backends.memory import MemoryEventStore, MemoryStatsStore
+from skillstat_agg.backends.sqlite import SQLiteStatsStore
 from skillstat_agg.errors import (
     CursorConflictError,
     HistoryChangedError,
@@ -34,7 +43,7 @@ from skillstat_agg.errors import (
     UncountableEventError,
 )
 from tests.logs import NOON, download
-from tests.sites import SITES
+from tests.sites import SITES, Client
 
 in_every_site = pytest.mark.parametrize("site_of", SITES.values(), ids=SITES)
 
@@ -45,6 +54,32 @@ WITH_COMMENTS = Projection(
         "comment": Effect(counters={"comments": 1}, rollups={"comments": 1}),
     },
 )
+
+
+class Relay:
+    """A stats store that hands everything on to another."""
+
+    def __init__(self, stats: StatsStore) -> None:
+        self.stats = stats
+
+    @property
+    def projection(self) -> Projection:
+        return self.stats.projection
+
+    def cursor(self) -> Cursor:
+        return self.stats.cursor()
+
+    def commit(self, commit: Commit, /) -> CommitResult:
+        return self.stats.commit(commit)
+
+    def totals(self, skill_ids: Iterable[str] | None = None, /) -> Totals:
+        return self.stats.totals(skill_ids)
+
+    def rollups(self, skill_id: str, granularity: Granularity, /, **bounds: Any) -> Rollups:
+        return self.stats.rollups(skill_id, granularity, **bounds)
+
+    def forget(self, skill_id: str, /) -> bool:
+        return self.stats.forget(skill_id)
 
 
 def comment(skill_id: str = "a") -> Event:
@@ -154,6 +189,17 @@ def test_a_bound_below_one_is_refused(site_of, bound, value):
 
 
 @in_every_site
+def test_a_page_cut_by_a_bound_is_not_the_last(site_of):
+    """What was cut off the last page is still to come."""
+    with site_of() as site:
+        client = site.client()
+        client.events.append([download("a"), download("b")])
+
+        assert not fold_page(client.events, client.stats, max_skills=1).at_frontier
+        assert fold_page(client.events, client.stats, max_skills=1).at_frontier
+
+
+@in_every_site
 def test_a_bound_on_skills_cuts_the_page_at_the_event(site_of):
     """No commit takes more skills than allowed, also where one page holds many."""
     with site_of() as site:
@@ -231,10 +277,11 @@ def test_a_changed_table_is_refused(site_of):
         assert client.stats.cursor().count == 1
 
 
-def stats_arguments(client, projection):
+def stats_arguments(client: Client, projection: Projection) -> tuple[Any, ...]:
     """Return what makes a stats store of the same place with another table."""
     if isinstance(client.stats, MemoryStatsStore):
         return (projection, client.stats._database)
+    assert isinstance(client.stats, SQLiteStatsStore)
     return (client.stats._db, projection)
 
 
@@ -268,16 +315,12 @@ def test_forgetting_beats_a_commit_in_flight(site_of):
         client.events.append([download("a")])
         cursor = client.stats.cursor()
 
-        class Late:
-            projection = SKILL_STATS
-            cursor = staticmethod(client.stats.cursor)
+        class Late(Relay):
+            def commit(self, commit: Commit, /) -> CommitResult:
+                self.stats.forget("a")
+                return self.stats.commit(commit)
 
-            @staticmethod
-            def commit(commit):
-                client.stats.forget("a")
-                return client.stats.commit(commit)
-
-        report = fold_page(client.events, Late())
+        report = fold_page(client.events, Late(client.stats))
 
         assert (report.events, report.conflicts) == (0, 1)
         assert report.after.revision == cursor.revision + 1
@@ -341,18 +384,14 @@ def test_a_repeated_commit_conflicts(site_of):
     with site_of() as site:
         client = site.client()
         client.events.append([download()])
-        sent = []
+        sent: list[Commit] = []
 
-        class Remembering:
-            projection = SKILL_STATS
-            cursor = staticmethod(client.stats.cursor)
-
-            @staticmethod
-            def commit(commit):
+        class Remembering(Relay):
+            def commit(self, commit: Commit, /) -> CommitResult:
                 sent.append(commit)
-                return client.stats.commit(commit)
+                return self.stats.commit(commit)
 
-        fold_page(client.events, Remembering())
+        fold_page(client.events, Remembering(client.stats))
 
         with pytest.raises(CursorConflictError):
             client.stats.commit(sent[0])
@@ -441,7 +480,7 @@ class Listed:
         return self.page
 
 
-def pages_that_break_a_law():
+def pages_that_break_a_law() -> Iterator[tuple[str, Page]]:
     """Return law and page, made of a good page of three."""
     log = MemoryEventStore()
     log.append([download()] * 3)
@@ -478,7 +517,7 @@ class OwnTally(Listed):
         return self.tallied
 
 
-def tallied_pages_that_break_a_law():
+def tallied_pages_that_break_a_law() -> Iterator[tuple[str, TalliedPage]]:
     """Return law and tallied page, made of a good one of two events."""
     good = TalliedPage(
         tally=Tally.of([download()] * 2, Granularity.DAY),
@@ -498,6 +537,9 @@ def tallied_pages_that_break_a_law():
     yield "same_log", attrs.evolve(good, place=Place("other", Position((2,)), 3))
     empty = attrs.evolve(good, tally=Tally.empty(Granularity.DAY), count=0, place=None)
     yield "progress", attrs.evolve(empty, is_last=False)
+    yield "same_tally", attrs.evolve(good, tally=Tally.of([download()] * 2, Granularity.HOUR))
+    yield "stable_prefix", attrs.evolve(good, frontier=Position((1,)))
+    yield "stable_prefix", attrs.evolve(good, frontier=None)
 
 
 @pytest.mark.parametrize(("law", "tallied"), list(tallied_pages_that_break_a_law()))
@@ -521,18 +563,25 @@ def test_a_tallied_page_is_checked_too(law, tallied):
     assert stats.cursor().count == 1
 
 
+def test_a_plain_page_of_another_log_is_refused():
+    """A store that forgets to compare epochs is found out."""
+    log, stats = MemoryEventStore(), MemoryStatsStore(SKILL_STATS)
+    log.append([download()] * 2)
+    fold_page(log, stats, page=1)
+    rest = log.read(stats.cursor().place, limit=1)
+
+    with pytest.raises(StoreContractError, match="same_log"):
+        drain(Listed(attrs.evolve(rest, epoch="other")), stats)
+
+
 def test_a_store_that_refuses_without_cause_is_found_out():
     """A conflict although nobody came first would make a drain turn for ever."""
     events, stats = MemoryEventStore(), MemoryStatsStore(SKILL_STATS)
     events.append([download()])
 
-    class Stubborn:
-        projection = SKILL_STATS
-        cursor = staticmethod(stats.cursor)
-
-        @staticmethod
-        def commit(commit):
+    class Stubborn(Relay):
+        def commit(self, commit: Commit, /) -> CommitResult:
             raise CursorConflictError("skill_stats")
 
     with pytest.raises(StoreContractError, match="compare_and_set"):
-        drain(events, Stubborn())
+        drain(events, Stubborn(stats))

@@ -40,7 +40,9 @@ def test_a_rolled_back_append_leaves_a_hole_and_nothing_else():
 
     again = log.append([download(event_id="1")])
 
-    assert (again.new, lost is not None and again.position > lost) == (1, True)
+    assert lost is not None
+    assert again.position is not None
+    assert (again.new, again.position > lost) == (1, True)
     assert positions(log) == [again.position]
 
 

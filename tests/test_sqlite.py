@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,8 +21,10 @@ from skillstat_agg import (
     Effect,
     Event,
     Granularity,
+    Place,
     Projection,
     StatsStore,
+    TalliedPage,
     Tally,
     drain,
 )
@@ -53,7 +56,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def opened(path: Path | str, **options: object) -> Iterator[sqlite3.Connection]:
+def opened(path: Path | str, **options: Any) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(path, timeout=0, **options)) as db:
         yield db
 
@@ -182,6 +185,28 @@ def test_a_transaction_that_read_before_another_commit_is_told_to_begin_anew(pat
         assert len(stores(db)[0].read(None, limit=9).events) == 1
 
 
+def test_numbers_and_cursor_are_of_one_snapshot(path):
+    """A commit that lands while they are being read is in both or in neither."""
+    with opened(path) as db, opened(path) as other:
+        db.execute("PRAGMA journal_mode = WAL")
+        create_tables(db, SKILL_STATS)
+        stats, landed = stores(db)[1], []
+
+        def land(statement: str) -> None:
+            if "skill_stats_" in statement and "SELECT" in statement:
+                stores(other)[0].append([download()])
+                landed.append(drain(*stores(other)).events)
+
+        db.set_trace_callback(land)
+        totals, rollups = stats.totals(), stats.rollups("a", Granularity.DAY)
+        db.set_trace_callback(None)
+
+        assert landed == [1, 1]
+        assert (totals.cursor.count, len(totals)) == (0, 0)
+        assert rollups.cursor.count == 1
+        assert [row["downloads"] for row in rollups.values()] == [1]
+
+
 # The tables
 
 
@@ -285,6 +310,27 @@ def test_tables_of_others_under_our_names_are_refused(path, foreign):
             create_tables(db, SKILL_STATS)
 
         assert db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (1,)
+
+
+def test_create_tables_takes_over_what_it_extends(db):
+    """The explicit call does what the first commit of the newer worker would do."""
+    events, stats = stores(db)
+    events.append([download(), Event(skill_id="a", kind="comment", occurred_at=NOON)])
+    with pytest.raises(UncountableEventError):
+        drain(events, stats)
+    more = Projection(
+        "skill_stats", {**SKILL_STATS.kinds, "comment": Effect(counters={"comments": 1})}
+    )
+
+    create_tables(db, more)
+
+    newer = SQLiteStatsStore(db, more)
+    assert newer.cursor().revision == stats.cursor().revision == 2
+    assert newer.cursor().controls["comments"] == 0
+    assert drain(events, newer).events == 1
+    assert newer.totals()["a"]["comments"] == 1
+    with pytest.raises(TableChangedError, match="older"):
+        drain(events, stats)
 
 
 def test_stats_of_another_table_are_refused_at_once(db):
@@ -588,20 +634,20 @@ def test_its_own_tally_is_that_of_the_events(log):
         events.append(log)
         after = None
         for limit in (1, 2, 3, 100):
+            page = events.read(after, limit=limit)
+            places = [Place(page.epoch, one.position, one.fingerprint) for one in page.events]
             for granularity in Granularity:
-                page = events.read(after, limit=limit)
                 tallied = events.tally(after, limit=limit, granularity=granularity)
 
-                assert tallied is not None
-                assert tallied.tally == Tally.of((one.event for one in page.events), granularity)
-                assert tallied.count == len(page.events)
-                assert tallied.checksum == sum(one.fingerprint for one in page.events)
-                assert (tallied.frontier, tallied.is_last) == (page.frontier, page.is_last)
-                if page.events:
-                    assert tallied.place is not None
-                    assert tallied.place.position == page.events[-1].position
-                    assert tallied.place.fingerprint == page.events[-1].fingerprint
-            after = tallied.place if tallied is not None and tallied.place else after
+                assert tallied == TalliedPage(
+                    tally=Tally.of((one.event for one in page.events), granularity),
+                    count=len(page.events),
+                    checksum=sum(one.fingerprint for one in page.events),
+                    place=places[-1] if places else None,
+                    frontier=page.frontier,
+                    is_last=page.is_last,
+                )
+            after = places[-1] if places else after
 
 
 def test_an_idle_drain_leaves_the_file_untouched(db, path):

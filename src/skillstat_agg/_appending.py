@@ -49,8 +49,8 @@ def checked(
             raise InvalidEventError(f"an Event is needed, not {type(event).__name__}", index)
         if event.occurred_at > latest:
             raise InvalidEventError(
-                f"occurred_at {event.occurred_at.isoformat()} lies more than {max_ahead} after"
-                f" the store's clock, {now.isoformat()}",
+                f"occurred_at {event.occurred_at.isoformat()} lies too far after the store's clock:"
+                f" {latest.isoformat()} is the latest that is taken",
                 index,
             )
         for projection in projections:

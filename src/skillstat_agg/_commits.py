@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from operator import itemgetter
 
 import attrs
 
@@ -60,6 +61,16 @@ class Cursor:
             updated_at=at,
         )
 
+    def taken_over(self, projection: Projection, at: datetime) -> Cursor:
+        """Return the record after *projection*, which extends its table, took the stats over."""
+        return attrs.evolve(
+            self,
+            controls=controls_after(self.controls, projection, Deltas({}, {}, {})),
+            revision=self.revision + 1,
+            table=projection.table,
+            updated_at=at,
+        )
+
 
 @attrs.frozen(kw_only=True)
 class Commit:
@@ -107,10 +118,10 @@ def controls_after(
     """Return the control totals after *deltas* were added."""
     sums = {name: controls.get(name, 0) for name in projection.controls}
     for index, name in enumerate(projection.counters):
-        sums[name] += sum(row[index] for row in deltas.totals.values())
+        sums[name] += sum(map(itemgetter(index), deltas.totals.values()))
     for granularity, rows in deltas.rollups.items():
         for index, name in enumerate(projection.columns):
-            sums[f"{granularity.value}.{name}"] += sum(row[index] for row in rows.values())
+            sums[f"{granularity.value}.{name}"] += sum(map(itemgetter(index), rows.values()))
     return sums
 
 

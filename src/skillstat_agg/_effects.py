@@ -70,7 +70,7 @@ class Effect:
                     f" not {amount!r}"
                 )
 
-    @property
+    @functools.cached_property
     def carries(self) -> frozenset[str]:
         """The names of the deltas that an event of this kind must carry."""
         amounts = (*self.counters.values(), *self.rollups.values())

@@ -252,3 +252,15 @@ def check_skill_id(skill_id: str) -> None:
     fault = fault_in_text("skill_id", skill_id)
     if fault is not None:
         raise InvalidEventError(fault)
+
+
+def checked_skill_ids(skill_ids: Iterable[str]) -> list[str]:
+    """Return *skill_ids* in their order, each once, when all could be ids of skills.
+
+    Raises:
+        InvalidEventError: If one is empty, too long or not a string.
+    """
+    distinct = list(dict.fromkeys(skill_ids))
+    for skill_id in distinct:
+        check_skill_id(skill_id)
+    return distinct

@@ -121,7 +121,7 @@ def drain(
         on_commit: Called after each commit with the skills whose numbers changed.
 
     Raises:
-        The same as `fold_page`. Commits made before stay.
+        SkillstatError: As in `fold_page`. Commits made before stay.
     """
     check_bounds(page=page, max_events=max_events, max_skills=max_skills)
     report = start(stats.cursor())

@@ -61,10 +61,14 @@ def countable(
     """
     if page is None or not projection.can_count(page.tally):
         return None
+    if page.tally.granularity is not projection.finest:
+        raise StoreContractError("same_tally", f"a tally by {page.tally.granularity.value}")
     if sum(page.tally.counts.values()) != page.count or (page.count == 0) != (page.place is None):
         raise StoreContractError("same_tally", f"a tallied page counts {page.count} events")
     _check_size(page, page.count, limit)
-    _check_after(page.place, cursor.place)
+    if page.place is not None:
+        _check_after(page.place, cursor.place)
+        _check_frontier(page.place.position, page.frontier)
     return page
 
 
@@ -109,23 +113,31 @@ def countable_part(
 
 
 def _check_order(page: Page, cursor: Cursor) -> None:
-    """Check the order of a plain page: it is never trusted."""
+    """Check log and order of a plain page: they are never trusted."""
     last = None if cursor.place is None else cursor.place.position
+    if cursor.place is not None and page.epoch != cursor.place.epoch:
+        raise StoreContractError("same_log", f"read epoch {page.epoch} after {cursor.place.epoch}")
     for recorded in page.events:
         if last is not None and recorded.position <= last:
             raise StoreContractError(
                 "total_order", f"position {recorded.position} comes after {last}"
             )
         last = recorded.position
-    if page.events and (page.frontier is None or page.events[-1].position > page.frontier):
+    if page.events:
+        _check_frontier(page.events[-1].position, page.frontier)
+
+
+def _check_frontier(position: Position, frontier: Position | None) -> None:
+    """Check that the last position of a page does not lie after the frontier."""
+    if frontier is None or position > frontier:
         raise StoreContractError(
-            "stable_prefix", f"position {last} lies after the frontier {page.frontier}"
+            "stable_prefix", f"position {position} lies after the frontier {frontier}"
         )
 
 
-def _check_after(place: Place | None, after: Place | None) -> None:
+def _check_after(place: Place, after: Place | None) -> None:
     """Check that a tallied page ends after the place it was read from, in the same log."""
-    if place is None or after is None:
+    if after is None:
         return
     if place.epoch != after.epoch:
         raise StoreContractError("same_log", f"read epoch {place.epoch} after {after.epoch}")

@@ -149,7 +149,7 @@ class Projection:
 
     @functools.cached_property
     def table(self) -> str:
-        """The whole projection as canonical JSON, in ASCII; `from_table` reads it."""
+        """The whole projection as JSON in ASCII, with the kinds as declared; see `from_table`."""
         return json.dumps(
             {
                 "name": self.name,

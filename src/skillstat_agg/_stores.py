@@ -52,8 +52,8 @@ class Totals(Mapping[str, Counters]):
         by_skill: Sums by skill, in no particular order.
     """
 
-    cursor: Cursor
-    by_skill: Mapping[str, Counters] = attrs.field(repr=False)
+    cursor: Cursor = attrs.field(repr=False)
+    by_skill: Mapping[str, Counters]
 
     def __getitem__(self, skill_id: str) -> Counters:
         return self.by_skill[skill_id]
@@ -77,8 +77,8 @@ class Rollups(Mapping[datetime, Counters]):
         by_start: Sums by the UTC start of the bucket.
     """
 
-    cursor: Cursor
-    by_start: Mapping[datetime, Counters] = attrs.field(repr=False)
+    cursor: Cursor = attrs.field(repr=False)
+    by_start: Mapping[datetime, Counters]
 
     def __getitem__(self, start: datetime) -> Counters:
         return self.by_start[start]
@@ -232,6 +232,7 @@ class StatsStore(Protocol):
         """Return the totals of these skills, or of all (None).
 
         Raises:
+            InvalidEventError: If one cannot be the id of a skill.
             OpenTransactionError: If the connection is inside a transaction.
         """
         ...
@@ -255,6 +256,7 @@ class StatsStore(Protocol):
             until: The last bucket begins before this time; None: the last there is.
 
         Raises:
+            InvalidEventError: If *skill_id* cannot be one.
             InvalidProjectionError: If the projection has no such granularity.
             OpenTransactionError: If the connection is inside a transaction.
         """

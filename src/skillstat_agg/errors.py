@@ -126,7 +126,7 @@ class UnreadableEventError(SkillstatError):
 
 @attrs.define(slots=False)
 class EventIdConflictError(SkillstatError):
-    """Event ids are in the log already, with other content. Nothing was stored.
+    """Event ids stand for other content already, in the log or in this call. Nothing was stored.
 
     An id names one fact for ever. Reaction: find out why the producer gives one id to
     two facts; a retry has the same skill, kind and deltas.
@@ -140,7 +140,7 @@ class EventIdConflictError(SkillstatError):
     def __str__(self) -> str:
         first, others = self.event_ids[:1], len(self.event_ids) - 1
         more = f" (and {others} more)" if others > 0 else ""
-        return f"event id {', '.join(map(repr, first))}{more} is stored already with other content"
+        return f"event id {', '.join(map(repr, first))}{more} stands for other content already"
 
 
 @attrs.define(slots=False)
@@ -165,7 +165,7 @@ class HistoryChangedError(SkillstatError):
     """The log is not the one that the cursor was made from. Nothing was read.
 
     The log was exchanged, restored from a backup, or events were removed from it.
-    Reaction: a person decides; restore log and stats together, or rebuild.
+    Reaction: a person decides; restore log and stats from one backup.
 
     Attributes:
         reason: What was found, as a sentence without a full stop.
@@ -181,7 +181,7 @@ class HistoryChangedError(SkillstatError):
 class TableChangedError(SkillstatError):
     """The stats were made with another table. Nothing was written.
 
-    Reaction: run the program that has the newer table, or rebuild.
+    Reaction: run the program that has the newer table, or give the changed one a new name.
 
     Attributes:
         projection: Name of the projection.
@@ -240,7 +240,7 @@ class OutOfRangeError(SkillstatError, OverflowError):
 class StoreContractError(SkillstatError):
     """A store broke a law of its protocol. Nothing was written.
 
-    Reaction: repair the store; the conformance kit shows where.
+    Reaction: repair the store.
 
     Attributes:
         law: Name of the law, as in the protocol's docstring.

@@ -26,6 +26,7 @@ from skillstat_agg._events import (
     Position,
     RecordedEvent,
     check_skill_id,
+    checked_skill_ids,
 )
 from skillstat_agg._pages import Page, check_bounds
 from skillstat_agg._projections import Projection
@@ -293,7 +294,7 @@ class MemoryStatsStore:
     def totals(self, skill_ids: Iterable[str] | None = None, /) -> Totals:
         """Return the totals of these skills, or of all: see ``StatsStore.totals``."""
         stats = self._stats()
-        wanted = stats.totals if skill_ids is None else skill_ids
+        wanted = stats.totals if skill_ids is None else checked_skill_ids(skill_ids)
         counters = self._projection.counters
         return Totals(
             stats.cursor,
@@ -314,6 +315,7 @@ class MemoryStatsStore:
         until: datetime | None = None,
     ) -> Rollups:
         """Return the rollups of one skill: see ``StatsStore.rollups``."""
+        check_skill_id(skill_id)
         self._projection.check_granularity(granularity)
         stats = self._stats()
         buckets = buckets_between(since, until, granularity)

@@ -11,25 +11,10 @@ import attrs
 from skillstat_agg._buckets import Granularity, start_of
 from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER
 from skillstat_agg._projections import Deltas, Projection
-from skillstat_agg.backends.sqlite._schema import rollup_table, sum_column, totals_table
+from skillstat_agg.backends.sqlite._schema import rollup_table, totals_table
 from skillstat_agg.errors import OutOfRangeError
 
 _Row: TypeAlias = tuple[str | int, ...]
-
-
-def add_columns(sql: sqlite3.Cursor, stored: Projection, projection: Projection) -> None:
-    """Add the columns that *projection* has and the stored table has not."""
-    tables = [
-        (totals_table(projection.name), projection.counters, stored.counters),
-        *(
-            (rollup_table(projection.name, each), projection.columns, stored.columns)
-            for each in projection.granularities
-        ),
-    ]
-    for table, names, there in tables:
-        for name in names:
-            if name not in there:
-                sql.execute(f"ALTER TABLE {table} ADD COLUMN {sum_column(name)}")
 
 
 def add_deltas(
@@ -37,37 +22,30 @@ def add_deltas(
 ) -> tuple[int, frozenset[str]]:
     """Add *deltas*; return the number of rows written and the skills that changed."""
     totals = _Sums(totals_table(projection.name), ("skill_id",), projection.counters, "")
-    changes: list[tuple[_Sums, list[_Row]]] = [
-        (totals, [(skill, *row) for skill, row in deltas.totals.items() if any(row)])
-    ]
+    moved = {skill: row for skill, row in deltas.totals.items() if any(row)}
+    totals.add(sql, projection, [(skill, *row) for skill, row in moved.items()])
+    changed = set(moved)
+    count = len(moved)
     for each, cells in deltas.rollups.items():
-        rollups = _Sums(
-            rollup_table(projection.name, each),
-            (each.value, "skill_id"),
-            projection.columns,
-            f"{each.value}.",
-        )
+        table = rollup_table(projection.name, each)
+        rollups = _Sums(table, (each.value, "skill_id"), projection.columns, f"{each.value}.")
         texts = {bucket: bucket_text(bucket, each) for bucket in {key[0] for key in cells}}
-        changes.append(
-            (rollups, [(texts[bucket], skill, *row) for (bucket, skill), row in cells.items()])
+        rollups.add(
+            sql,
+            projection,
+            [(texts[bucket], skill, *row) for (bucket, skill), row in cells.items()],
         )
-    changed: set[str] = set()
-    rows = 0
-    for sums, additions in changes:
-        if not additions:
-            continue
-        sums.add(sql, projection, additions)
-        changed.update(str(row[len(sums.keys) - 1]) for row in additions)
-        rows += len(additions)
-    for skill, row in deltas.totals.items():
-        if not any(row):
+        changed.update([skill for _, skill in cells])
+        count += len(cells)
+    for skill in deltas.totals:
+        if skill not in moved:
             sql.execute(
                 f"INSERT INTO {totals.table} (skill_id) VALUES (?) ON CONFLICT DO NOTHING", (skill,)
             )
             if sql.rowcount:
                 changed.add(skill)
-                rows += 1
-    return rows, frozenset(changed)
+                count += 1
+    return count, frozenset(changed)
 
 
 @attrs.frozen
@@ -92,6 +70,8 @@ class _Sums:
         Raises:
             OutOfRangeError: If a sum would leave signed 64 bits.
         """
+        if not rows:
+            return
         upsert = self._upsert(", ".join(f'"{x}" = "{x}" + excluded."{x}"' for x in self.names))
         sql.execute("SAVEPOINT skillstat_add")
         try:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from skillstat_agg._appending import checked, digests, unseen
 from skillstat_agg._buckets import EPOCH, Granularity, from_microseconds, microseconds
 from skillstat_agg._commits import CHECKSUM_RANGE
-from skillstat_agg._events import Event, Place, Position, RecordedEvent, check_deltas
+from skillstat_agg._events import MAX_INTEGER, Event, Place, Position, RecordedEvent, check_deltas
 from skillstat_agg._pages import Page, TalliedPage, check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._stores import DAY_AHEAD, Appended
@@ -41,9 +41,13 @@ _EXTENT = """
     )
 """
 # The year 1 in microseconds is added first, so that the division never rounds towards zero.
-_GROUPED = """
+_PLAIN = """
+    SELECT skill_id, kind, (occurred_at_us + ?) / ? - ? FROM skillstat_events
+    WHERE position > ? AND position <= ? AND deltas IS NULL
+"""
+_CARRYING = """
     SELECT skill_id, kind, (occurred_at_us + ?) / ? - ?, deltas FROM skillstat_events
-    WHERE position > ? AND position <= ?
+    WHERE position > ? AND position <= ? AND deltas IS NOT NULL
 """
 _BEFORE_EPOCH_DAYS = EPOCH.toordinal()
 _IDS_AT_ONCE = 500
@@ -103,7 +107,7 @@ class SQLiteEventStore:
         with reading(self._db, "read") as sql:
             epoch = check_schema(sql)
             start = _start(sql, after, epoch)
-            rows = sql.execute(_READ, (start, limit)).fetchall()
+            rows = sql.execute(_READ, (start, min(limit, MAX_INTEGER))).fetchall()
             (frontier,) = sql.execute("SELECT max(position) FROM skillstat_events").fetchone()
         events = _events_before_nonsense(rows)
         return Page(
@@ -125,23 +129,26 @@ class SQLiteEventStore:
         with reading(self._db, "tally") as sql:
             epoch = check_schema(sql)
             start = _start(sql, after, epoch)
-            count, checksum, last = sql.execute(_EXTENT, (start, limit)).fetchone()
+            count, checksum, last = sql.execute(
+                _EXTENT, (start, min(limit, MAX_INTEGER))
+            ).fetchone()
             (frontier,) = sql.execute("SELECT max(position) FROM skillstat_events").fetchone()
-            groups: Counter[tuple[str, str, int, str | None]] = Counter()
+            counts: Counter[tuple[str, str, int]] = Counter()
+            carrying: Counter[tuple[str, str, int, str]] = Counter()
             place = None
             if count:
-                buckets_before = _BEFORE_EPOCH_DAYS * timedelta(days=1) // granularity.length
+                before = _BEFORE_EPOCH_DAYS * timedelta(days=1) // granularity.length
                 length = granularity.length_us
-                groups.update(
-                    sql.execute(
-                        _GROUPED, (buckets_before * length, length, buckets_before, start, last)
-                    )
-                )
+                part = (before * length, length, before, start, last)
+                counts.update(sql.execute(_PLAIN, part))
+                carrying.update(sql.execute(_CARRYING, part))
                 place = Place(epoch, Position((last,)), _fingerprint_at(sql, last))
-        try:
-            tally = Tally.of_groups(_decoded(groups), granularity)
-        except InvalidEventError:
-            return None
+        tally = Tally(granularity, counts, {})
+        if carrying:
+            try:
+                tally += Tally.of_groups(_decoded(carrying), granularity)
+            except InvalidEventError:
+                return None
         return TalliedPage(
             tally=tally,
             count=count,
@@ -232,7 +239,7 @@ def _recorded(row: _Row) -> RecordedEvent:
             kind=kind,
             occurred_at=from_microseconds(occurred_at_us),
             event_id=event_id,
-            deltas=_decoded_deltas(deltas),
+            deltas=None if deltas is None else _decoded_deltas(deltas),
             note=note,
         ),
         recorded_at=from_microseconds(recorded_at_us),
@@ -241,20 +248,18 @@ def _recorded(row: _Row) -> RecordedEvent:
 
 
 def _decoded(
-    groups: Mapping[tuple[str, str, int, str | None], int],
-) -> Iterator[tuple[str, str, int, Mapping[str, int] | None, int]]:
+    groups: Mapping[tuple[str, str, int, str], int],
+) -> Iterator[tuple[str, str, int, Mapping[str, int], int]]:
     for (skill_id, kind, bucket, deltas), count in groups.items():
         yield skill_id, kind, bucket, _decoded_deltas(deltas), count
 
 
-def _decoded_deltas(text: str | None) -> Mapping[str, int] | None:
+def _decoded_deltas(text: str) -> Mapping[str, int]:
     """Return the deltas that a row holds.
 
     Raises:
         InvalidEventError: If no event could carry them.
     """
-    if text is None:
-        return None
     try:
         return check_deltas(json.loads(text))
     except (ValueError, RecursionError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
+from datetime import datetime
 
 from skillstat_agg._buckets import Granularity, from_microseconds, microseconds
 from skillstat_agg._commits import Cursor, check_table
@@ -116,7 +117,9 @@ def create_tables(db: sqlite3.Connection, *projections: Projection, clock: Clock
     """Make the tables of the log, and those of each projection's stats.
 
     One transaction; what is there already stays as it is, so it may be called at every
-    start. Log and stats may live in different databases: call it for both.
+    start. Stats whose table the projection extends are taken over in place, as by a commit:
+    workers with the older table are refused from then on. Log and stats may live in
+    different databases: call it for both.
 
     Args:
         db: A connection that is not inside a transaction.
@@ -144,19 +147,38 @@ def create_tables(db: sqlite3.Connection, *projections: Projection, clock: Clock
             sql.execute("INSERT INTO skillstat_schema VALUES (?, ?)", (VERSION, uuid.uuid4().hex))
         for projection in projections:
             stored = find_cursor(sql, projection.name)
-            if stored is not None:
+            now = from_microseconds(microseconds(clock()))
+            if stored is None:
+                _refuse_foreign(there.intersection(_stats_tables(projection)))
+                _make_stats(sql, projection, now)
+            elif stored.table != projection.table:
                 check_table(stored, projection)
-                continue
-            tables = _stats_tables(projection)
-            _refuse_foreign(there.intersection(tables))
-            for statement in tables.values():
-                sql.execute(statement)
-            start = Cursor.start(projection, from_microseconds(microseconds(clock())))
-            names = ", ".join(("projection", "building", *_RECORD))
-            sql.execute(
-                f"INSERT INTO skillstat_cursors ({names}) VALUES (?, '', {_marks(_RECORD)})",
-                (projection.name, *_record_of(start)),
-            )
+                take_over(sql, stored.table, projection)
+                replace_cursor(sql, stored.taken_over(projection, now))
+
+
+def _make_stats(sql: sqlite3.Cursor, projection: Projection, now: datetime) -> None:
+    for statement in _stats_tables(projection).values():
+        sql.execute(statement)
+    names = ", ".join(("projection", "building", *_RECORD))
+    sql.execute(
+        f"INSERT INTO skillstat_cursors ({names}) VALUES (?, '', {', '.join('?' * len(_RECORD))})",
+        (projection.name, *_record_of(Cursor.start(projection, now))),
+    )
+
+
+def take_over(sql: sqlite3.Cursor, table: str, projection: Projection) -> None:
+    """Add the columns that *projection* has and the stored *table*, which it extends, has not."""
+    stored = Projection.from_table(table)
+    names = [(totals_table(projection.name), projection.counters, stored.counters)]
+    names += [
+        (rollup_table(projection.name, each), projection.columns, stored.columns)
+        for each in projection.granularities
+    ]
+    for name, columns, there in names:
+        for column in columns:
+            if column not in there:
+                sql.execute(f"ALTER TABLE {name} ADD COLUMN {sum_column(column)}")
 
 
 def stored_projections(db: sqlite3.Connection) -> tuple[Projection, ...]:
@@ -285,7 +307,3 @@ def _refuse_foreign(names: set[str]) -> None:
         raise SchemaError(
             f"the database has tables of other owners under our names: {', '.join(sorted(names))}"
         )
-
-
-def _marks(names: tuple[str, ...]) -> str:
-    return ", ".join("?" * len(names))

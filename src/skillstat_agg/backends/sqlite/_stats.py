@@ -15,16 +15,17 @@ from skillstat_agg._buckets import (
     microseconds,
 )
 from skillstat_agg._commits import Commit, CommitResult, Cursor
-from skillstat_agg._events import check_skill_id
+from skillstat_agg._events import check_skill_id, checked_skill_ids
 from skillstat_agg._projections import Projection
 from skillstat_agg._stores import Rollups, Totals
 from skillstat_agg.backends._clocks import Clock, utc_now
-from skillstat_agg.backends.sqlite._adding import add_columns, add_deltas, bucket_text
+from skillstat_agg.backends.sqlite._adding import add_deltas, bucket_text
 from skillstat_agg.backends.sqlite._schema import (
     check_schema,
     find_cursor,
     replace_cursor,
     rollup_table,
+    take_over,
     totals_table,
 )
 from skillstat_agg.backends.sqlite._transactions import reading, writing
@@ -81,7 +82,7 @@ class SQLiteStatsStore:
             cursor = commit.cursor(applied, self._now())
             replace_cursor(sql, cursor)
             if cursor.table != expected.table:
-                add_columns(sql, Projection.from_table(expected.table), commit.projection)
+                take_over(sql, expected.table, commit.projection)
             rows, changed = add_deltas(sql, commit.projection, applied)
         return CommitResult(
             cursor=cursor,
@@ -92,7 +93,7 @@ class SQLiteStatsStore:
 
     def totals(self, skill_ids: Iterable[str] | None = None, /) -> Totals:
         """Return the totals of these skills, or of all: see ``StatsStore.totals``."""
-        wanted = None if skill_ids is None else list(dict.fromkeys(skill_ids))
+        wanted = None if skill_ids is None else checked_skill_ids(skill_ids)
         counters = self._projection.counters
         with reading(self._db, "totals") as sql:
             cursor = self._cursor(sql)
@@ -119,6 +120,7 @@ class SQLiteStatsStore:
         until: datetime | None = None,
     ) -> Rollups:
         """Return the rollups of one skill: see ``StatsStore.rollups``."""
+        check_skill_id(skill_id)
         self._projection.check_granularity(granularity)
         buckets = buckets_between(since, until, granularity)
         columns = self._projection.columns

@@ -118,8 +118,8 @@ def _translated() -> Iterator[None]:
             raise StoreBusyError(reason) from error
         if primary == sqlite3.SQLITE_ERROR and reason.startswith(("no such table", "no such col")):
             raise SchemaError(
-                f"{reason}: the tables of this package are not (all) there; call"
-                " create_tables once, or name the right database"
+                f"{reason}: make the tables (create_tables, or skillstat init), or name the"
+                " right database"
             ) from error
         if primary == sqlite3.SQLITE_NOTADB:
             raise SchemaError(f"{reason}: name an SQLite database") from error
