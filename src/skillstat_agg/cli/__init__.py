@@ -1,0 +1,15 @@
+"""The command line: ``skillstat``, or ``python -m skillstat_agg.cli``."""
+
+try:
+    from skillstat_agg.cli._main import main
+except ModuleNotFoundError as error:
+    missing = (error.name or "").partition(".")[0]
+    if missing not in {"click", "rich"}:
+        raise
+    raise SystemExit(
+        f"Error: the command line needs {missing}: install skillstat-agg[cli]"
+    ) from error
+except KeyboardInterrupt as error:
+    raise SystemExit("Error: interrupted; nothing was done") from error
+
+__all__ = ["main"]

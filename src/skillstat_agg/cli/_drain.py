@@ -1,0 +1,74 @@
+"""``skillstat drain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from skillstat_agg import DEFAULT_PAGE, FoldReport, drain
+from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore
+from skillstat_agg.cli._database import chosen_projection, opened
+from skillstat_agg.cli._errors import failure, when_interrupted
+from skillstat_agg.cli._options import db_option, example, projection_option
+from skillstat_agg.cli._output import progress
+from skillstat_agg.errors import UncountableEventError, UnreadableEventError
+
+_BOUND = click.IntRange(min=1)
+_PAGE_BOUND = click.IntRange(1, 1_000_000)
+
+
+@click.command(
+    "drain",
+    epilog=example(
+        "skillstat drain --db stats.db",
+        "skillstat drain --db stats.db --page 500 --max-events 100000",
+    ),
+)
+@db_option
+@projection_option
+@click.option(
+    "--page",
+    type=_PAGE_BOUND,
+    metavar="N",
+    default=DEFAULT_PAGE,
+    show_default=True,
+    help="Events per commit at most.",
+)
+@click.option("--max-events", type=_BOUND, metavar="N", help="Events in all at most.")
+@click.option("--max-skills", type=_BOUND, metavar="N", help="Skills per commit at most.")
+def drain_file(
+    path: Path, name: str | None, page: int, max_events: int | None, max_skills: int | None
+) -> None:
+    """Count the events that are not counted yet.
+
+    It goes on to the frontier of the log, or to a bound; each page is one commit. Any
+    number of drains may run at once, and each may be killed at any time: every event counts
+    once. An event that the projection cannot count stops the drain, when everything before
+    it is committed.
+    """
+    with opened(path) as db, when_interrupted("what is committed stays: run it again to go on"):
+        stats = SQLiteStatsStore(db, chosen_projection(db, name))
+        with progress("draining", total=None) as show:
+            try:
+                report = drain(
+                    SQLiteEventStore(db),
+                    stats,
+                    page=page,
+                    max_events=max_events,
+                    max_skills=max_skills,
+                    on_commit=lambda _changed: show(stats.cursor().count),
+                )
+            except (UncountableEventError, UnreadableEventError) as error:
+                raise failure(f"{error}; everything before it is committed") from error
+    click.echo(_sentence(report))
+
+
+def _sentence(report: FoldReport) -> str:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in report.dropped.items() if count)
+    dropped = f"{sum(report.dropped.values())} dropped" + (f" ({reasons})" if reasons else "")
+    end = "the frontier is reached" if report.at_frontier else "more events remain"
+    return (
+        f"{report.events} events folded, {report.rows} rows written, {dropped},"
+        f" {report.conflicts} conflicts; {end}"
+    )

@@ -1,0 +1,52 @@
+"""The group of all commands."""
+
+from __future__ import annotations
+
+import click
+
+from skillstat_agg.cli._append import append
+from skillstat_agg.cli._demo import demo
+from skillstat_agg.cli._drain import drain_file
+from skillstat_agg.cli._errors import one_sentence
+from skillstat_agg.cli._init import init
+from skillstat_agg.cli._numbers import daily, totals
+from skillstat_agg.cli._options import lines
+from skillstat_agg.cli._output import escape_what_cannot_be_encoded
+from skillstat_agg.cli._status import status
+
+
+class _Commands(click.Group):
+    """The commands, with one end for all that can go wrong in them."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that was asked for."""
+        with one_sentence():
+            return super().invoke(ctx)
+
+
+@click.group(
+    cls=_Commands,
+    commands=[init, append, drain_file, status, totals, daily, demo],
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=lines(
+        "Example:",
+        "  skillstat append --db stats.db --default-kind download log.csv.gz",
+        "  skillstat drain --db stats.db",
+        "  skillstat totals --db stats.db",
+    )
+    + lines(
+        "Exit codes:",
+        "  0  done",
+        "  1  failed; one sentence on stderr says why",
+        "  2  wrong usage",
+        "  3  a difference was found (by commands that compare)",
+    ),
+)
+@click.version_option(package_name="skillstat-agg", prog_name="skillstat")
+def main() -> None:
+    """Count events from a log into totals and daily rollups, each event exactly once.
+
+    Log and numbers live in one SQLite file. `append` stores events, `drain` counts what is
+    new, as often and in as many processes as you like. `demo` shows it at work.
+    """
+    escape_what_cannot_be_encoded()

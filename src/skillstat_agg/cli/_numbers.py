@@ -1,0 +1,95 @@
+"""``skillstat totals`` and ``skillstat daily``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from skillstat_agg import Counters, Granularity, shown
+from skillstat_agg.backends.sqlite import SQLiteStatsStore
+from skillstat_agg.cli._database import chosen_projection, opened
+from skillstat_agg.cli._errors import failure
+from skillstat_agg.cli._options import (
+    db_option,
+    example,
+    json_option,
+    projection_option,
+    signed_option,
+)
+from skillstat_agg.cli._output import Cell, note, print_json, print_table
+
+
+@click.command(
+    epilog=example(
+        "skillstat totals --db stats.db",
+        "skillstat totals --db stats.db --json pdf weather",
+    )
+)
+@db_option
+@projection_option
+@json_option
+@signed_option
+@click.argument("skills", nargs=-1, metavar="[SKILL]...")
+def totals(
+    path: Path, *, name: str | None, as_json: bool, signed: bool, skills: Sequence[str]
+) -> None:
+    """Show the totals of these skills, or of all.
+
+    The skill with the most of the first counter (downloads) comes first. A skill without
+    events is left out, and said so on stderr.
+    """
+    with opened(path) as db:
+        stats = SQLiteStatsStore(db, chosen_projection(db, name))
+        sums = stats.totals(skills or None)
+    first, *_ = counters = stats.projection.counters
+    numbers = _numbers(sums, signed=signed)
+    ranked = sorted(numbers, key=lambda skill: (-numbers[skill][first], skill))
+    _print("skill_id", counters, {skill: numbers[skill] for skill in ranked}, as_json=as_json)
+    if not sums and not skills:
+        note("no events are counted yet; skillstat drain counts them")
+    for skill in dict.fromkeys(skills):
+        if skill not in sums:
+            note(f"no events of {skill!r} are counted")
+
+
+@click.command(
+    epilog=example("skillstat daily --db stats.db pdf", "skillstat daily --db stats.db --json pdf")
+)
+@db_option
+@projection_option
+@json_option
+@signed_option
+@click.argument("skill")
+def daily(path: Path, *, name: str | None, as_json: bool, signed: bool, skill: str) -> None:
+    """Show the daily rollups of a skill, in the order of time.
+
+    Days are those of UTC. A day on which nothing was counted is left out.
+    """
+    with opened(path) as db:
+        stats = SQLiteStatsStore(db, chosen_projection(db, name))
+        columns = stats.projection.columns
+        if not columns:
+            raise failure(f"projection {stats.projection.name!r} has no rollups")
+        rollups = stats.rollups(skill, Granularity.DAY)
+    by_day = {start.date().isoformat(): sums for start, sums in rollups.items()}
+    _print("day", columns, _numbers(by_day, signed=signed), as_json=as_json)
+    if not rollups:
+        note(f"{skill!r} has no rollups by day")
+
+
+def _numbers(sums: Mapping[str, Counters], *, signed: bool) -> Mapping[str, Counters]:
+    return sums if signed else {key: shown(counters) for key, counters in sums.items()}
+
+
+def _print(
+    key: str, names: Sequence[str], numbers: Mapping[str, Counters], *, as_json: bool
+) -> None:
+    if as_json:
+        print_json(numbers)
+    else:
+        rows: list[list[Cell]] = [
+            [each, *(row[name] for name in names)] for each, row in numbers.items()
+        ]
+        print_table([key, *names], rows)

@@ -1,0 +1,95 @@
+"""What commands print: tables, JSON, notes and progress."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO, TypeAlias
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+Cell: TypeAlias = str | int
+
+
+def visible(text: str) -> str:
+    r"""Return *text* with what a terminal would obey, or not show, as escapes.
+
+    >>> print(visible("red \x1b[31m, two\nlines"))
+    red \x1b[31m, two\nlines
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def escape_what_cannot_be_encoded() -> None:
+    """Let stdout show as escapes what its encoding has not."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def print_json(value: object) -> None:
+    """Print *value* as JSON, in ASCII."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_table(names: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """Print a table whose first column is text; lines with tabs where no terminal reads it."""
+    if _is_terminal(sys.stdout):
+        Console().print(_table(names, rows))
+    else:
+        lines = ("\t".join(visible(str(cell)) for cell in row) for row in (names, *rows))
+        click.echo("\n".join(lines))
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
+    """Return a table in which nothing is taken for markup, and no name is cut."""
+    table = Table()
+    for number, name in enumerate(names):
+        table.add_column(Text(name), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(
+            *(Text(f"{cell:,}" if isinstance(cell, int) else visible(cell)) for cell in row)
+        )
+    return table
+
+
+def note(sentence: str) -> None:
+    """Print a remark on stderr."""
+    click.echo(visible(sentence), err=True)
+
+
+@contextmanager
+def progress(doing: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Give a function that shows how much is done; on a terminal only.
+
+    Args:
+        doing: What takes so long.
+        total: What it comes to in the end; None where nobody knows.
+    """
+    if not _is_terminal(sys.stderr):
+        yield _show_nothing
+        return
+    amount = TextColumn("{task.completed:,}") if total is None else TaskProgressColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), amount)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _show_nothing(_done: int) -> None:
+    """Show no progress."""
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Return whether *stream* is one; a stream may be closed, and then is None."""
+    return stream is not None and stream.isatty()

@@ -1,0 +1,118 @@
+"""The broken stores lose and double exactly as their originals did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+
+import attrs
+import pytest
+
+from skillstat_agg import SKILL_STATS, Event, EventStore, Position, RecordedEvent, drain
+from skillstat_agg.backends.memory import MemoryStatsStore
+from skillstat_agg.errors import InvalidEventError
+from skillstat_agg.testing.gallery import TimestampAfter, TimestampFrom
+from tests.logs import NOON, download
+
+ORIGIN = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+each_store = pytest.mark.parametrize("store", [TimestampAfter, TimestampFrom])
+
+
+def rows(times: Sequence[int]) -> list[RecordedEvent]:
+    """Return downloads of one skill, created at these times in seconds."""
+    return [
+        RecordedEvent(
+            position=Position((number,)),
+            event=download(),
+            recorded_at=ORIGIN + timedelta(seconds=time),
+            fingerprint=number,
+        )
+        for number, time in enumerate(times)
+    ]
+
+
+def counted(stats: MemoryStatsStore) -> int:
+    return stats.totals()["a"]["downloads"]
+
+
+def runs(store: EventStore, *, page: int, number: int = 1, bound: int = 100) -> list[int]:
+    """Return what is counted after each run."""
+    stats = MemoryStatsStore(SKILL_STATS)
+    after: list[int] = []
+    for _ in range(number):
+        drain(store, stats, page=page, max_events=bound)
+        after.append(counted(stats))
+    return after
+
+
+@pytest.mark.parametrize(
+    ("times", "page", "lost"),
+    [
+        ([1, 2, 2, 3], 2, 1),
+        ([3, 2, 1, 2], 2, 1),
+        ([5, 5, 5], 2, 1),
+        ([5, 5, 5], 1, 2),
+        ([1, 2, 3], 1, 0),
+        ([5, 5, 5], 3, 0),
+    ],
+)
+def test_after_loses_what_a_page_has_no_room_for(times, page, lost):
+    """The rest of a tie at the end of a page; nothing where no tie is cut."""
+    assert runs(TimestampAfter(rows(times)), page=page) == [len(times) - lost]
+
+
+@pytest.mark.parametrize(("first", "late"), [(5, 5), (11, 10)])
+def test_after_loses_what_becomes_visible_late(first, late):
+    """An event at or before the cursor's time that the first run could not see."""
+    visible = rows([first])
+    store, stats = TimestampAfter(visible), MemoryStatsStore(SKILL_STATS)
+
+    drain(store, stats)
+    visible += rows([late])
+    drain(store, stats)
+
+    assert counted(stats) == 1
+
+
+@pytest.mark.parametrize(
+    ("times", "page", "counts"),
+    [
+        ([1, 2, 3], 2, [5, 6, 7]),
+        ([1, 2, 3], 500, [3, 4, 5]),
+        ([1, 2, 2], 500, [3, 5, 7]),
+        ([7], 2, [1, 2, 3]),
+    ],
+)
+def test_from_counts_the_last_time_again_with_every_page_and_run(times, page, counts):
+    assert runs(TimestampFrom(rows(times)), page=page, number=3) == counts
+
+
+@pytest.mark.parametrize(("times", "page"), [([5, 5], 2), ([4, 5, 5, 6], 2), ([1, 2], 1)])
+def test_from_never_comes_to_an_end_where_ties_fill_a_page(times, page):
+    """Only the bound ends it, however high it is."""
+    for bound in (10, 1_000):
+        assert runs(TimestampFrom(rows(times)), page=page, bound=bound) == [bound]
+
+
+@each_store
+def test_an_empty_log_is_no_case(store):
+    page = store([]).read(None, limit=1)
+
+    assert (page.events, page.is_last) == ((), True)
+
+
+@each_store
+def test_what_is_appended_is_created_now(store):
+    """A retry is a new event: ids are not looked at."""
+    visible: list[RecordedEvent] = []
+    log = store(visible, clock=lambda: NOON)
+
+    appended = log.append([download(event_id="1"), download(event_id="1")])
+
+    assert appended.new == 2
+    assert [row.recorded_at for row in visible] == [NOON, NOON]
+    assert log.append([]).position is None
+    with pytest.raises(InvalidEventError):
+        log.append([attrs.evolve(download(), occurred_at=NOON + timedelta(days=2))])
+    assert isinstance(visible[0].event, Event)
