@@ -35,6 +35,7 @@ from skillstat_agg.backends.sqlite import (
     stored_projections,
 )
 from skillstat_agg.errors import (
+    HistoryChangedError,
     InvalidBoundError,
     OpenTransactionError,
     SchemaError,
@@ -424,6 +425,30 @@ def test_nonsense_written_past_the_package_stops_the_drain(db, deltas):
         drain(events, stats)
 
     assert stats.cursor().count == 1
+
+
+def test_a_log_restored_from_a_backup_is_noticed_also_once_it_has_grown_again(tmp_path):
+    """It carries its old epoch and has an event at the cursor's position, but not that one."""
+    log_path, backup = tmp_path / "log.db", tmp_path / "backup.db"
+    with opened(tmp_path / "stats.db") as numbers:
+        create_tables(numbers, SKILL_STATS)
+        stats = SQLiteStatsStore(numbers, SKILL_STATS)
+        with opened(log_path) as log:
+            create_tables(log)
+            SQLiteEventStore(log).append([download("kept")])
+            with opened(backup) as copy:
+                log.backup(copy)
+            SQLiteEventStore(log).append([download("lost")])
+            drain(SQLiteEventStore(log), stats)
+        backup.replace(log_path)
+        with opened(log_path) as log:
+            with pytest.raises(HistoryChangedError, match="another event, or none"):
+                drain(SQLiteEventStore(log), stats)
+            SQLiteEventStore(log).append([download("new"), download("newer")])
+            with pytest.raises(HistoryChangedError, match="another event, or none"):
+                drain(SQLiteEventStore(log), stats)
+
+        assert stats.totals().keys() == {"kept", "lost"}
 
 
 def test_known_tables_refuse_at_append(db):
