@@ -201,10 +201,9 @@ class Event:
         That is skill, kind and deltas. ``occurred_at`` and ``note`` are left out, since
         a retry may carry a fresh clock. BLAKE2b over lengths and texts.
         """
-        parts = [self.skill_id, self.kind]
+        text = f"{len(self.skill_id)}:{self.skill_id}{len(self.kind)}:{self.kind}"
         for name, amount in (self.deltas or {}).items():
-            parts += (name, str(amount))
-        text = "".join(f"{len(part)}:{part}" for part in parts)
+            text += f"{len(name)}:{name}{len(str(amount))}:{amount}"
         return blake2b(text.encode(), digest_size=16).digest()
 
     def __reduce__(self) -> tuple[Callable[[], Event], tuple[()]]:

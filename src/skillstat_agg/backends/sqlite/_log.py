@@ -122,8 +122,8 @@ class SQLiteEventStore:
     ) -> TalliedPage | None:
         """Return the tally of the page after *after*: see ``TallyStore.tally``.
 
-        The rows are counted as they stream by, which took two thirds of the time of a
-        GROUP BY of three texts.
+        The rows are counted as they stream by, which is faster than a GROUP BY of three
+        texts: the benchmark ``tally`` shows by how much.
         """
         check_bounds(limit=limit)
         with reading(self._db, "tally") as sql:

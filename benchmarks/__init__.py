@@ -1,0 +1,1 @@
+"""What stands in ``docs/speed.md``, measured anew by ``python -m benchmarks``."""
