@@ -1,6 +1,16 @@
 """How Sphinx builds these pages. Nothing is fetched: the build works offline."""
 
+import inspect
+import sys
 from importlib.metadata import version as version_of
+
+import click
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.docutils import SphinxDirective
+
+from skillstat_agg.cli import main
 
 project = "skillstat-agg"
 author = "The skillstat-agg developers"
@@ -11,13 +21,74 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"skillstat-agg {version}"
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
+autodoc_type_aliases = {"Clock": "Clock"}
+python_maximum_signature_line_length = 80
+napoleon_attr_annotations = False
+napoleon_custom_sections = [("Laws", "params_style")]
 napoleon_numpy_docstring = False
 
 # `Name` in a docstring links to that name of ours. Without intersphinx no other name can
 # be found, so only references into this package are checked.
 default_role = "py:obj"
 nitpick_ignore_regex = [(r"py:.*", r"(?!skillstat_agg\b).*")]
+
+
+class CommandLine(SphinxDirective):
+    """``command-line``: the help text of each command, as the program prints it."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return one section per command."""
+        commands = {"skillstat": main}
+        commands |= {f"skillstat {name}": each for name, each in main.commands.items()}
+        return [_section(name, command) for name, command in commands.items()]
+
+
+def _section(name: str, command: click.Command) -> nodes.section:
+    section = nodes.section(ids=[nodes.make_id(name)], names=[name])
+    section += nodes.title("", "", nodes.literal(text=name))
+    context = click.Context(command, info_name=name, terminal_width=80)
+    section += nodes.literal_block(text=command.get_help(context), language="none")
+    return section
+
+
+def as_written(
+    _app: Sphinx, what: str, name: str, obj: object, _options: object, lines: list[str]
+) -> None:
+    """Show the docstring of a property or constant as it stands in its module.
+
+    Napoleon takes what precedes a colon there for a type, and autodoc finds the docstring of
+    a constant only in the module that defines it.
+    """
+    if what == "property":
+        lines[:] = (inspect.getdoc(obj) or "").splitlines()
+    elif what == "data":
+        key = ("", name.rpartition(".")[2])
+        modules = sorted(each for each in sys.modules if each.startswith("skillstat_agg._"))
+        docs = (ModuleAnalyzer.for_module(module).find_attr_docs() for module in modules)
+        lines[:] = next(found[key] for found in docs if key in found)
+
+
+def readable(
+    _app: Sphinx,
+    _what: str,
+    _name: str,
+    _obj: object,
+    _options: object,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """Show two defaults as they are written."""
+    if signature is not None:
+        signature = signature.replace("Ellipsis", "...").replace("<function utc_now>", "utc_now")
+    return signature, returns
+
+
+def setup(app: Sphinx) -> None:
+    """Make the directive known, and put the hook for docstrings behind that of Napoleon."""
+    app.add_directive("command-line", CommandLine)
+    app.connect("autodoc-process-signature", readable)
+    app.connect("autodoc-process-docstring", as_written, priority=600)

@@ -1,0 +1,229 @@
+"""What the README and the docs show is run, and what they name exists."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import inspect
+import os
+import re
+import sqlite3
+import subprocess
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout, suppress
+from importlib import import_module
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from sybil import Document, Example, Sybil
+from sybil.document import PythonDocStringDocument
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.myst import CodeBlockParser
+from sybil.parsers.rest import DocTestParser
+
+import skillstat_agg
+from skillstat_agg import (
+    SKILL_STATS,
+    Carried,
+    Effect,
+    EventStore,
+    StatsStore,
+    TallyStore,
+)
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PACKAGE = Path(skillstat_agg.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+HELD = re.compile(r"^\*Held by:\*(\n\n- `tests/test_| No test of its own yet)", re.MULTILINE)
+NOT_RUN = re.compile(r"<!-- (test|demo)-command -->\n\Z")
+
+
+every_page = pytest.mark.parametrize("path", PAGES, ids=[page.name for page in PAGES])
+every_module_with_examples = pytest.mark.parametrize(
+    "path",
+    [path for path in SOURCES if ">>> " in path.read_text(encoding="utf-8")],
+    ids=lambda path: path.relative_to(PACKAGE).as_posix(),
+)
+
+
+class Reader:
+    """Follows a page: runs its blocks in a folder, and compares what they say.
+
+    A ``python`` block may print; then a ``text`` block follows that says what. A ``sh`` block
+    succeeds in silence. In a ``console`` block commands follow ``$``, and the other lines are
+    what they answer. ``...`` stands for anything.
+    """
+
+    def __init__(self) -> None:
+        self._printed = ""
+
+    def python(self, example: Example) -> str | None:
+        unread = self.unread()
+        with redirect_stdout(StringIO()) as out:
+            PythonEvaluator()(example)
+        self._printed = out.getvalue()
+        return unread
+
+    def text(self, example: Example) -> str | None:
+        said, self._printed = self._printed, ""
+        return difference(example.parsed, said)
+
+    def unread(self) -> str | None:
+        """Return what was printed and stands nowhere, or None."""
+        said, self._printed = self._printed, ""
+        return f"the page does not show that this is printed:\n{said}" if said else None
+
+    def sh(self, example: Example) -> str | None:
+        return difference("", shell(example.parsed))
+
+    def console(self, example: Example) -> str | None:
+        if NOT_RUN.search(example.document.text[: example.start]):
+            return None
+        commands: list[str] = []
+        answers: list[str] = []
+        for line in example.parsed.splitlines():
+            is_command = line.startswith("$ ") or (commands and commands[-1].endswith("\\"))
+            (commands if is_command else answers).append(line.removeprefix("$ "))
+        return difference("\n".join(answers), shell("\n".join(commands)))
+
+
+def shell(script: str) -> str:
+    """Return what *script* says on a plain terminal, where ``skillstat`` is installed."""
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    ours, theirs = os.openpty()
+    with (
+        open(ours, "rb", buffering=0) as terminal,
+        subprocess.Popen(
+            ["sh", "-c", script],
+            env={**os.environ, "PATH": path, "COLUMNS": "80", "TERM": "dumb"},
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+        ),
+    ):
+        os.close(theirs)
+        said = b""
+        # Where the other end is closed Linux raises, and others return nothing.
+        with suppress(OSError):
+            while part := terminal.read(65_536):
+                said += part
+    return said.decode().replace("\r\n", "\n")
+
+
+def difference(expected: str, said: str) -> str | None:
+    """Return how the two differ, or None; blank lines and ends of lines do not matter."""
+    want, got = (
+        "".join(f"{line.rstrip()}\n" for line in text.splitlines() if line.strip())
+        for text in (expected, said)
+    )
+    if doctest.OutputChecker().check_output(want, got, doctest.ELLIPSIS):
+        return None
+    return f"the page shows:\n{want}\nbut this was said:\n{got}"
+
+
+@every_page
+def test_every_block_of_a_page_runs_and_says_what_the_page_shows(path, tmp_path, monkeypatch):
+    """A reader who pastes block after block into an empty folder sees what is printed here."""
+    monkeypatch.chdir(tmp_path)
+    reader = Reader()
+    runs: dict[str, Callable[[Example], str | None]] = {
+        "python": reader.python,
+        "text": reader.text,
+        "sh": reader.sh,
+        "console": reader.console,
+    }
+    page = Sybil([CodeBlockParser(language, run) for language, run in runs.items()]).parse(path)
+
+    try:
+        for example in page.examples():
+            example.evaluate()
+        assert reader.unread() is None
+    finally:
+        close_connections(page)
+
+
+def close_connections(page: Document) -> None:
+    for value in page.namespace.values():
+        if isinstance(value, sqlite3.Connection):
+            value.close()
+
+
+@every_module_with_examples
+def test_every_example_in_a_docstring_is_true(path):
+    """The doctests, with the public names and those of their module at hand."""
+    module = import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
+    document = PythonDocStringDocument.parse(str(path), DocTestParser())
+
+    document.namespace.update({**vars(skillstat_agg), **vars(module)})
+    for example in document.examples():
+        example.evaluate()
+
+
+def test_the_pages_that_the_readme_links_exist():
+    """Every relative link leads to a file of the repository."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", text)
+
+    assert links
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+def laws_of(protocol: type) -> Iterator[str]:
+    """Yield the names of the laws in the docstring of a protocol."""
+    _, laws = (inspect.getdoc(protocol) or "").split("Laws:\n")
+    yield from re.findall(r"^    (\w+): ", laws, re.MULTILINE)
+
+
+def test_every_law_stands_on_the_contract_page_with_its_tests():
+    """A section for each law of the three protocols, in their order, that says what holds it."""
+    page = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL))
+    laws = [law for protocol in (EventStore, TallyStore, StatsStore) for law in laws_of(protocol)]
+
+    assert list(sections) == laws
+    assert [law for law, text in sections.items() if not HELD.search(text)] == []
+
+
+@every_page
+def test_every_test_that_a_page_names_exists(path):
+    """Names such as ``tests/test_append.py::test_...`` lead somewhere."""
+    text = path.read_text(encoding="utf-8")
+    missing = [
+        f"{file}::{name}"
+        for file, name in re.findall(r"`(tests/test_\w+\.py)::(test_\w+)`", text)
+        if name not in names_of_tests(ROOT / file)
+    ]
+
+    assert missing == []
+
+
+def names_of_tests(path: Path) -> set[str]:
+    if not path.is_file():
+        return set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def row_of(kind: str, effect: Effect) -> str:
+    """Return the row of a kind in the table of the docs."""
+    cells = []
+    for amounts in (effect.counters, effect.rollups):
+        parts = [
+            f"`{name}` + its `{amount.name}`"
+            if isinstance(amount, Carried)
+            else f"`{name}` {amount:+d}"
+            for name, amount in amounts.items()
+        ]
+        cells.append(", ".join(parts).replace("-", "\N{MINUS SIGN}") or "nothing")
+    return f"| `{kind}` | {cells[0]} | {cells[1]} |"
+
+
+def test_the_docs_say_of_each_kind_what_the_table_says():
+    """The rows of the seven kinds are those of SKILL_STATS."""
+    page = (ROOT / "docs" / "coming-from-clawhub.md").read_text(encoding="utf-8")
+    rows = [row_of(kind, effect) for kind, effect in SKILL_STATS.kinds.items()]
+
+    assert "\n".join(rows) in page
