@@ -16,6 +16,7 @@ from skillstat_agg._buckets import (
     microseconds,
     start_of,
 )
+from skillstat_agg.errors import InvalidBoundError
 from tests.logs import NOON
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -116,9 +117,9 @@ def test_a_time_without_a_zone_has_no_bucket(granularity):
         bucket_of(naive, granularity)
     with pytest.raises(TypeError):
         bucket_start(naive, granularity)
-    with pytest.raises(TypeError):
+    with pytest.raises(InvalidBoundError, match="since must be a datetime with a time zone"):
         buckets_between(naive, None, granularity)
-    with pytest.raises(TypeError):
+    with pytest.raises(InvalidBoundError, match="until must be a datetime with a time zone"):
         buckets_between(None, naive, granularity)
 
 

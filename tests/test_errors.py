@@ -66,7 +66,8 @@ ERRORS = [
     (
         errors.OpenTransactionError("drain"),
         "drain begins and ends its own transaction, and the connection is inside one: commit or"
-        " roll back first, and do not set autocommit=False",
+        " roll back first (with autocommit=False one is always open, and with autocommit=True"
+        " `with connection:` ends none)",
     ),
     (
         errors.OutOfRangeError("p", "a", "day.downloads"),

@@ -37,6 +37,7 @@ from skillstat_agg.errors import (
     CursorConflictError,
     HistoryChangedError,
     InvalidBoundError,
+    InvalidEventError,
     OutOfRangeError,
     StoreContractError,
     TableChangedError,
@@ -100,6 +101,10 @@ def test_one_report_for_every_outcome(site_of):
         assert report.dropped == {"forgotten": 0}
         assert (report.before, report.after) == (before, client.stats.cursor())
         assert report.at_frontier
+        assert (
+            str(report)
+            == "3 events folded, 4 rows written, 0 dropped, 0 conflicts, at the frontier"
+        )
 
 
 @in_every_site
@@ -286,6 +291,37 @@ def stats_arguments(client: Client, projection: Projection) -> tuple[Any, ...]:
 
 
 @in_every_site
+def test_numbers_of_an_unlike_table_cannot_be_read(site_of):
+    """A counter that means something else is not shown under the old name."""
+    unlike = Projection("skill_stats", {"download": Effect(counters={"downloads": 2})})
+    hourly = attrs.evolve(SKILL_STATS, granularities=(Granularity.HOUR,))
+    with site_of() as site:
+        client = site.client()
+        for projection in (unlike, hourly):
+            other = type(client.stats)(*stats_arguments(client, projection))
+            with pytest.raises(TableChangedError):
+                other.totals()
+            with pytest.raises(TableChangedError):
+                other.rollups("a", projection.finest)
+
+
+@in_every_site
+def test_a_single_string_is_not_a_list_of_skills(site_of):
+    """Its letters would be looked up one by one, and found to be unknown."""
+    with site_of() as site, pytest.raises(InvalidEventError, match="a list of skill ids"):
+        site.client().stats.totals("pdf")
+
+
+@in_every_site
+@pytest.mark.parametrize("bound", ["since", "until"])
+@pytest.mark.parametrize("bad", [NOON.replace(tzinfo=None), NOON.date(), "2026-03-01"])
+def test_a_bound_in_time_has_a_zone(site_of, bound, bad):
+    """A naive time would be compared with buckets in UTC."""
+    with site_of() as site, pytest.raises(InvalidBoundError, match=f"{bound} must be a datetime"):
+        site.client().stats.rollups("a", Granularity.DAY, **{bound: bad})
+
+
+@in_every_site
 def test_a_forgotten_skill_stays_forgotten(site_of):
     """Its numbers go, later events are dropped and counted, and control totals follow."""
     with site_of() as site:
@@ -458,12 +494,12 @@ def test_the_log_says_where_the_original_said_something(caplog):
     drain(events, stats, page=2)
 
     assert [record.message.split(" (")[0] for record in caplog.records] == [
-        "Starting aggregation, cursor=none",
-        "No events to process, done",
-        "Starting aggregation, cursor=none",
-        "Fetched 2 events, 1 skills changed",
-        "Fetched 1 events, 1 skills changed",
-        "All events processed, done",
+        "skill_stats: Starting aggregation, cursor=none",
+        "skill_stats: No events to process, done",
+        "skill_stats: Starting aggregation, cursor=none",
+        "skill_stats: Fetched 2 events, 1 skills changed",
+        "skill_stats: Fetched 1 events, 1 skills changed",
+        "skill_stats: All events processed, done",
     ]
 
 

@@ -27,7 +27,7 @@ ROOT = Path(skillstat_agg.__file__).parent
 LAYERS = (
     ("errors", "_buckets", "_events"),
     ("_tallies",),
-    ("_effects", "_projections"),
+    ("_effects", "_projections", "_deltas"),
     ("_commits", "_pages", "_stores", "_appending"),
     ("_folding", "aio", "skillstat_agg"),
     ("backends",),

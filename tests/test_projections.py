@@ -27,6 +27,7 @@ from skillstat_agg import (
     drain,
 )
 from skillstat_agg._buckets import bucket_of, start_of
+from skillstat_agg._deltas import can_count, deltas_of
 from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
 from skillstat_agg.errors import InvalidProjectionError, UncountableEventError
 from tests.logs import NOON, event_logs, occurrences, skill_ids
@@ -81,8 +82,8 @@ def countable_logs_for(projection: Projection) -> st.SearchStrategy[list[Event]]
     return st.lists(is_fine, max_size=8)
 
 
-def deltas_of(projection: Projection, log: Sequence[Event]) -> Deltas:
-    return projection.deltas(Tally.of(log, projection.finest))
+def added_by(projection: Projection, log: Sequence[Event]) -> Deltas:
+    return deltas_of(projection, Tally.of(log, projection.finest))
 
 
 def named(names_: Sequence[str], row: Sequence[int]) -> dict[str, int]:
@@ -121,7 +122,7 @@ def without_zeros(rows: Mapping[Any, tuple[int, ...]]) -> dict[Any, tuple[int, .
 @given(log=event_logs())
 def test_the_seven_kinds_count_as_the_oracle_does(log):
     """The default table gives the totals and days of a plain count."""
-    deltas = deltas_of(SKILL_STATS, log)
+    deltas = added_by(SKILL_STATS, log)
 
     days: dict[str, Any] = {}
     for (bucket, skill), row in deltas.rollups[DAY].items():
@@ -162,9 +163,9 @@ def test_deltas_are_linear(data, projection):
         data.draw(countable_logs_for(projection)),
     )
 
-    whole = deltas_of(projection, one + other)
+    whole = added_by(projection, one + other)
 
-    parts = [deltas_of(projection, log) for log in (one, other)]
+    parts = [added_by(projection, log) for log in (one, other)]
     assert whole.totals == added([part.totals for part in parts])
     for each in projection.granularities:
         assert whole.rollups[each] == without_zeros(added([part.rollups[each] for part in parts]))
@@ -178,7 +179,7 @@ def test_deltas_are_what_the_table_says_event_by_event(data, projection):
     """Counting the tally gives what adding up the effects of the single events gives."""
     log = data.draw(countable_logs_for(projection))
 
-    deltas = deltas_of(projection, log)
+    deltas = added_by(projection, log)
 
     totals, cells = [], []
     for event in log:
@@ -196,13 +197,13 @@ def test_days_are_the_sums_of_their_hours(data, projection):
     both = attrs.evolve(projection, granularities=(DAY, HOUR))
     log = data.draw(countable_logs_for(both))
 
-    deltas = deltas_of(both, log)
+    deltas = added_by(both, log)
 
     hours = deltas.rollups[HOUR]
     days = added([{(hour // 24, skill): row} for (hour, skill), row in hours.items()])
     assert deltas.rollups[DAY] == without_zeros(days)
     for alone in (HOUR, DAY):
-        single = deltas_of(attrs.evolve(projection, granularities=(alone,)), log)
+        single = added_by(attrs.evolve(projection, granularities=(alone,)), log)
         assert single.rollups == {alone: deltas.rollups[alone]}
         assert single.totals == deltas.totals
 
@@ -214,8 +215,8 @@ def test_a_retired_kind_counts_nothing(deltas):
     event = Event(skill_id="a", kind="old", occurred_at=NOON, deltas=deltas)
 
     assert projection.fault_in("old", event.deltas) is None
-    assert projection.can_count(Tally.of([event], DAY))
-    assert deltas_of(projection, [event]) == Deltas({"a": 1}, {"a": (0,)}, {DAY: {}})
+    assert can_count(projection, Tally.of([event], DAY))
+    assert added_by(projection, [event]) == Deltas({"a": 1}, {"a": (0,)}, {DAY: {}})
 
 
 def test_a_projection_without_rollups_has_totals_only():
@@ -223,7 +224,7 @@ def test_a_projection_without_rollups_has_totals_only():
     projection = Projection("p", {"k": ONE}, ())
     event = Event(skill_id="a", kind="k", occurred_at=NOON)
 
-    deltas = deltas_of(projection, [event] * 3)
+    deltas = added_by(projection, [event] * 3)
 
     assert deltas == Deltas({"a": 3}, {"a": (3,)}, {})
     assert projection.controls == ("n",)
@@ -235,7 +236,7 @@ def test_huge_deltas_stay_exact():
     projection = Projection("p", {"k": effect})
     event = Event(skill_id="a", kind="k", occurred_at=NOON, deltas={"x": -(2**63)})
 
-    deltas = deltas_of(projection, [event] * 5)
+    deltas = added_by(projection, [event] * 5)
 
     assert deltas.totals == {"a": (-5 * 2**63,)}
     assert list(deltas.rollups[DAY].values()) == [(5 * (2**63 - 1),)]
@@ -247,9 +248,9 @@ def test_what_is_forgotten_is_left_out(data, projection):
     log = data.draw(countable_logs_for(projection))
     forgotten = frozenset(data.draw(st.lists(skill_ids)))
 
-    deltas = deltas_of(projection, log).without(forgotten)
+    deltas = added_by(projection, log).without(forgotten)
 
-    assert deltas == deltas_of(
+    assert deltas == added_by(
         projection, [event for event in log if event.skill_id not in forgotten]
     )
 
@@ -263,9 +264,9 @@ def test_a_page_can_be_counted_if_each_of_its_events_can(data, projection):
     log = data.draw(logs_for(projection))
     faults = [projection.fault_in(event.kind, event.deltas) for event in log]
 
-    can_count = projection.can_count(Tally.of(log, projection.finest))
+    countable = can_count(projection, Tally.of(log, projection.finest))
 
-    assert can_count == all(fault is None for fault in faults)
+    assert countable == all(fault is None for fault in faults)
 
 
 CLEAR = {"all_time": -1, "current": -1}
@@ -312,7 +313,7 @@ def test_what_cannot_be_counted_is_named(kind, deltas, fault, before):
     assert (error.reason, error.projection, error.skill_id) == (fault, "skill_stats", "a")
     assert (error.kind, error.event_id, error.position, error.index) == (kind, "e", None, None)
     assert SKILL_STATS.fault_in(kind, deltas) == fault
-    assert not SKILL_STATS.can_count(Tally.of([fine] * before + [event], DAY))
+    assert not can_count(SKILL_STATS, Tally.of([fine] * before + [event], DAY))
 
 
 def test_a_surplus_does_not_hide_a_lack():
@@ -320,7 +321,7 @@ def test_a_surplus_does_not_hide_a_lack():
     lacking = Event(skill_id="a", kind="install_clear", occurred_at=NOON, deltas={"all_time": 1})
     other = Event(skill_id="a", kind="install_clear", occurred_at=NOON, deltas={"current": 1})
 
-    assert not SKILL_STATS.can_count(Tally.of([lacking, other], DAY))
+    assert not can_count(SKILL_STATS, Tally.of([lacking, other], DAY))
 
 
 # Bad tables
@@ -416,7 +417,9 @@ def test_granularities_are_given_once_and_where_they_are_needed():
     assert Projection("p", with_rollups, (DAY, HOUR)).finest is HOUR
 
 
-@pytest.mark.parametrize("bad", [("day",), (None,), (DAY, "hour"), (timedelta(days=1),)])
+@pytest.mark.parametrize(
+    "bad", [("day",), (None,), (DAY, "hour"), (timedelta(days=1),), DAY, "day", None]
+)
 def test_what_is_no_granularity_is_refused(bad):
     """Granularities are members of `Granularity`, not their names."""
     with pytest.raises(InvalidProjectionError):

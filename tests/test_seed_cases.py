@@ -226,11 +226,12 @@ class Bench:
         return None if place is None else known.get(place.position)
 
     def in_words_of_the_case(self, line: str, report: FoldReport) -> str:
-        """Return a log line with the position as the case gives it."""
+        """Return a log line behind the projection's name, with the position of the case."""
         place = report.before.place
+        suffix = line.removeprefix(f"{self.projection.name}: ")
         if place is None:
-            return line
-        return line.replace(f"cursor={place.position}", f"cursor={self.cursor()}")
+            return suffix
+        return suffix.replace(f"cursor={place.position}", f"cursor={self.cursor()}")
 
 
 class Lines(logging.Handler):

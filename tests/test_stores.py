@@ -37,6 +37,7 @@ from skillstat_agg import (
     shown,
 )
 from skillstat_agg._commits import controls_after
+from skillstat_agg._deltas import deltas_of
 from tests.logs import NOON, download, event_logs, skill_ids
 
 HOUR, DAY = Granularity
@@ -44,8 +45,8 @@ PLACE = Place("log", Position((2,)), 7)
 WITH_HOURS = Projection("skill_stats", SKILL_STATS.kinds, (HOUR, DAY))
 
 
-def deltas_of(log: list[Event], projection: Projection = WITH_HOURS) -> Deltas:
-    return projection.deltas(Tally.of(log, projection.finest))
+def added_by(log: list[Event], projection: Projection = WITH_HOURS) -> Deltas:
+    return deltas_of(projection, Tally.of(log, projection.finest))
 
 
 def commit_from(cursor: Cursor, log: list[Event], checksum: int = 7) -> Commit:
@@ -56,7 +57,7 @@ def commit_from(cursor: Cursor, log: list[Event], checksum: int = 7) -> Commit:
         count=len(log),
         checksum=checksum,
         projection=WITH_HOURS,
-        deltas=deltas_of(log),
+        deltas=added_by(log),
     )
 
 
@@ -104,7 +105,7 @@ def test_a_commit_leads_to_the_next_cursor():
     later = NOON + timedelta(hours=1)
 
     after = commit.cursor(commit.deltas, later)
-    again = commit_from(after, [download()], checksum=6).cursor(deltas_of([download()]), later)
+    again = commit_from(after, [download()], checksum=6).cursor(added_by([download()]), later)
 
     assert (after.projection, after.generation, after.place) == ("skill_stats", 1, PLACE)
     assert (after.count, after.checksum, after.revision, after.updated_at) == (2, 5, 1, later)
@@ -120,7 +121,7 @@ def test_checksums_stay_within_64_bits(checksums):
     cursor = Cursor.start(WITH_HOURS, NOON)
 
     for checksum in checksums:
-        cursor = commit_from(cursor, [], checksum).cursor(deltas_of([]), NOON)
+        cursor = commit_from(cursor, [], checksum).cursor(added_by([]), NOON)
 
     assert cursor.checksum == sum(checksums) % CHECKSUM_RANGE
 
@@ -153,9 +154,9 @@ def test_controls_are_the_sums_over_all_skills(logs):
     controls: Mapping[str, int] = dict.fromkeys(WITH_HOURS.controls, 0)
 
     for log in logs:
-        controls = controls_after(controls, WITH_HOURS, deltas_of(log))
+        controls = controls_after(controls, WITH_HOURS, added_by(log))
 
-    assert controls == control_sums(deltas_of([event for log in logs for event in log]))
+    assert controls == control_sums(added_by([event for log in logs for event in log]))
 
 
 def test_controls_of_a_grown_table_begin_at_zero():
@@ -165,11 +166,11 @@ def test_controls_of_a_grown_table_begin_at_zero():
         {**SKILL_STATS.kinds, "comment": Effect(counters={"comments": 1}, rollups={"comments": 1})},
     )
     before = controls_after(
-        dict.fromkeys(SKILL_STATS.controls, 0), SKILL_STATS, deltas_of([download()], SKILL_STATS)
+        dict.fromkeys(SKILL_STATS.controls, 0), SKILL_STATS, added_by([download()], SKILL_STATS)
     )
     comment = Event(skill_id="a", kind="comment", occurred_at=NOON)
 
-    after = controls_after(before, grown, deltas_of([comment], grown))
+    after = controls_after(before, grown, added_by([comment], grown))
 
     assert list(after) == list(grown.controls)
     assert after == {
@@ -183,7 +184,7 @@ def test_controls_are_never_changed_in_place():
     """The record a commit expects stays what it was."""
     before = Cursor.start(WITH_HOURS, NOON)
 
-    controls_after(before.controls, WITH_HOURS, deltas_of([download()]))
+    controls_after(before.controls, WITH_HOURS, added_by([download()]))
 
     assert set(before.controls.values()) == {0}
 

@@ -2,11 +2,12 @@
 
 from skillstat_agg._buckets import Granularity, bucket_start
 from skillstat_agg._commits import CHECKSUM_RANGE, Commit, CommitResult, Cursor
+from skillstat_agg._deltas import Deltas
 from skillstat_agg._effects import RETIRED, Carried, Effect
 from skillstat_agg._events import Event, Place, Position, RecordedEvent
 from skillstat_agg._folding import DEFAULT_PAGE, FoldReport, drain, fold_page
 from skillstat_agg._pages import Page, TalliedPage
-from skillstat_agg._projections import SKILL_STATS, Deltas, Projection
+from skillstat_agg._projections import SKILL_STATS, Projection
 from skillstat_agg._stores import (
     DAY_AHEAD,
     Appended,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from datetime import datetime, timedelta, timezone
 
+from skillstat_agg.errors import InvalidBoundError
+
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 _FIRST = datetime.min.replace(tzinfo=timezone.utc)
@@ -99,8 +101,11 @@ def buckets_between(
         granularity: The length of the buckets.
 
     Raises:
-        TypeError: If a time has no time zone.
+        InvalidBoundError: If one is neither None nor a datetime with a time zone.
     """
+    for name, at in (("since", since), ("until", until)):
+        if at is not None and (not isinstance(at, datetime) or at.utcoffset() is None):
+            raise InvalidBoundError(name, repr(at), "a datetime with a time zone")
     first, end = bucket_of(_FIRST, granularity), bucket_of(_LAST, granularity) + 1
     if since is not None:
         first = max(first, bucket_of(since, granularity))

@@ -8,8 +8,9 @@ from operator import itemgetter
 
 import attrs
 
+from skillstat_agg._deltas import Deltas
 from skillstat_agg._events import Place
-from skillstat_agg._projections import Deltas, Projection
+from skillstat_agg._projections import Projection
 from skillstat_agg.errors import InvalidProjectionError, TableChangedError
 
 CHECKSUM_RANGE = 2**63
@@ -148,12 +149,31 @@ def check_table(cursor: Cursor, projection: Projection) -> None:
     Raises:
         TableChangedError: If they cannot.
     """
+    if cursor.table != projection.table:
+        difference = projection.difference_from(_stored(cursor))
+        if difference is not None:
+            raise TableChangedError(projection.name, difference)
+
+
+def check_readable(cursor: Cursor, projection: Projection) -> Projection:
+    """Return the stored projection, when numbers made with it can be read as *projection*.
+
+    They can where one of the two extends the other.
+
+    Raises:
+        TableChangedError: If they cannot.
+    """
     if cursor.table == projection.table:
-        return
-    try:
-        stored = Projection.from_table(cursor.table)
-    except InvalidProjectionError as error:
-        raise TableChangedError(projection.name, str(error)) from error
+        return projection
+    stored = _stored(cursor)
     difference = projection.difference_from(stored)
-    if difference is not None:
+    if difference is not None and stored.difference_from(projection) is not None:
         raise TableChangedError(projection.name, difference)
+    return stored
+
+
+def _stored(cursor: Cursor) -> Projection:
+    try:
+        return Projection.from_table(cursor.table)
+    except InvalidProjectionError as error:
+        raise TableChangedError(cursor.projection, str(error)) from error

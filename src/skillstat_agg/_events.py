@@ -257,8 +257,11 @@ def checked_skill_ids(skill_ids: Iterable[str]) -> list[str]:
     """Return *skill_ids* in their order, each once, when all could be ids of skills.
 
     Raises:
-        InvalidEventError: If one is empty, too long or not a string.
+        InvalidEventError: If one is empty, too long or not a string, or if a single
+            string was given.
     """
+    if isinstance(skill_ids, str):
+        raise InvalidEventError(f"a list of skill ids is needed, not the one string {skill_ids!r}")
     distinct = list(dict.fromkeys(skill_ids))
     for skill_id in distinct:
         check_skill_id(skill_id)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from skillstat_agg._commits import Commit, CommitResult, Cursor, check_table
+from skillstat_agg._deltas import deltas_of
 from skillstat_agg._events import Place
 from skillstat_agg._pages import TalliedPage, check_bounds, countable, countable_part
 from skillstat_agg._projections import Projection
@@ -48,6 +49,14 @@ class FoldReport:
     after: Cursor
     at_frontier: bool
 
+    def __str__(self) -> str:
+        where = "at the frontier" if self.at_frontier else "more remain"
+        dropped = sum(self.dropped.values())
+        return (
+            f"{self.events} events folded, {self.rows} rows written, {dropped} dropped,"
+            f" {self.conflicts} conflicts, {where}"
+        )
+
     def then(self, later: FoldReport) -> FoldReport:
         """Return one report of this fold and the one after it."""
         return FoldReport(
@@ -67,7 +76,7 @@ def fold_page(
     *,
     page: int = DEFAULT_PAGE,
     max_skills: int | None = None,
-    on_commit: Callable[[frozenset[str]], None] | None = None,
+    on_commit: Callable[[frozenset[str]], object] | None = None,
 ) -> FoldReport:
     """Fold one page of events in one commit.
 
@@ -79,8 +88,9 @@ def fold_page(
         stats: The stats of one projection.
         page: How many events at most.
         max_skills: How many skills at most; never overshot. None: any number.
-        on_commit: Called after the commit with the skills whose numbers changed. It
-            is not called again if the process dies first.
+        on_commit: Called after the commit with the skills whose numbers changed, which
+            may be none. What it raises ends the fold; the commit stays. It is not called
+            again if the process dies first.
 
     Raises:
         InvalidBoundError: If a bound is below 1.
@@ -105,7 +115,7 @@ def drain(
     page: int = DEFAULT_PAGE,
     max_events: int | None = None,
     max_skills: int | None = None,
-    on_commit: Callable[[frozenset[str]], None] | None = None,
+    on_commit: Callable[[frozenset[str]], object] | None = None,
 ) -> FoldReport:
     """Fold page after page until the frontier, or the bound, is reached.
 
@@ -118,7 +128,7 @@ def drain(
         page: How many events per page, and so per commit, at most.
         max_events: How many events in all at most; never overshot. None: any number.
         max_skills: How many skills per commit at most; never overshot. None: any number.
-        on_commit: Called after each commit with the skills whose numbers changed.
+        on_commit: Called after each commit, as in `fold_page`.
 
     Raises:
         SkillstatError: As in `fold_page`. Commits made before stay.
@@ -137,7 +147,7 @@ def _fold(
     cursor: Cursor,
     limit: int,
     max_skills: int | None,
-    on_commit: Callable[[frozenset[str]], None] | None,
+    on_commit: Callable[[frozenset[str]], object] | None,
 ) -> FoldReport:
     """Fold one page after *cursor*, which may be out of date by now."""
     projection = stats.projection
@@ -174,24 +184,25 @@ def commit_of(cursor: Cursor, page: TalliedPage, place: Place, projection: Proje
         count=page.count,
         checksum=page.checksum,
         projection=projection,
-        deltas=projection.deltas(page.tally),
+        deltas=deltas_of(projection, page.tally),
     )
 
 
 def start(cursor: Cursor) -> FoldReport:
     """Return the report of a drain that has not begun to read."""
-    log.info("Starting aggregation, cursor=%s", cursor_text(cursor))
+    log.info("%s: Starting aggregation, cursor=%s", cursor.projection, cursor_text(cursor))
     return nothing_folded(cursor, at_frontier=False)
 
 
 def end(report: FoldReport) -> FoldReport:
     """Return the report of a drain, when it is over."""
+    name = report.after.projection
     if report.events == 0 and report.at_frontier:
-        log.info("No events to process, done")
+        log.info("%s: No events to process, done", name)
     elif report.at_frontier:
-        log.info("All events processed, done (%d events)", report.events)
+        log.info("%s: All events processed, done (%d events)", name, report.events)
     else:
-        log.info("More events remaining after %d events", report.events)
+        log.info("%s: More events remaining after %d events", name, report.events)
     return report
 
 
@@ -216,14 +227,23 @@ def lost_race(cursor: Cursor, current: Cursor) -> FoldReport:
     """
     if current == cursor:
         raise StoreContractError("compare_and_set", "a commit from the stored cursor was refused")
-    log.info("Another worker was first; reading again at cursor=%s", cursor_text(current))
+    log.info(
+        "%s: Another worker was first; reading again at cursor=%s",
+        cursor.projection,
+        cursor_text(current),
+    )
     report = nothing_folded(current, at_frontier=False)
     return attrs.evolve(report, conflicts=1, before=cursor)
 
 
 def folded(cursor: Cursor, page: TalliedPage, result: CommitResult) -> FoldReport:
     """Return the report of a fold that committed."""
-    log.debug("Fetched %d events, %d skills changed", page.count, len(result.changed))
+    log.debug(
+        "%s: Fetched %d events, %d skills changed",
+        cursor.projection,
+        page.count,
+        len(result.changed),
+    )
     return FoldReport(
         events=page.count,
         rows=result.rows,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from skillstat_agg._commits import CHECKSUM_RANGE, Cursor
+from skillstat_agg._deltas import can_count
 from skillstat_agg._events import Place, Position, RecordedEvent
 from skillstat_agg._projections import Projection
 from skillstat_agg._tallies import Tally
@@ -59,7 +60,7 @@ def countable(
     Raises:
         StoreContractError: If the page breaks a law.
     """
-    if page is None or not projection.can_count(page.tally):
+    if page is None or not can_count(projection, page.tally):
         return None
     if page.tally.granularity is not projection.finest:
         raise StoreContractError("same_tally", f"a tally by {page.tally.granularity.value}")

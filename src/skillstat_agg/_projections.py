@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Self
 
@@ -19,40 +19,7 @@ from skillstat_agg._effects import (
     check_name,
 )
 from skillstat_agg._events import Event, fault_in_text
-from skillstat_agg._tallies import Tally
 from skillstat_agg.errors import InvalidProjectionError, UncountableEventError
-
-
-@attrs.frozen
-class Deltas:
-    """What a tally adds to the numbers of a projection.
-
-    Attributes:
-        events: Number of events, by skill.
-        totals: Changes of the counters, by skill, in the order of
-            ``Projection.counters``. Every skill of the tally is there, also with zeros:
-            its first event gives a skill its row.
-        rollups: Changes of the rollup columns, in the order of ``Projection.columns``,
-            by granularity, then by number of the bucket and skill. Nothing but zeros
-            is left out.
-    """
-
-    events: Mapping[str, int]
-    totals: Mapping[str, tuple[int, ...]]
-    rollups: Mapping[Granularity, Mapping[tuple[int, str], tuple[int, ...]]]
-
-    def without(self, skill_ids: frozenset[str]) -> Deltas:
-        """Return the same without everything that concerns these skills."""
-        if not skill_ids:
-            return self
-        return Deltas(
-            {skill: count for skill, count in self.events.items() if skill not in skill_ids},
-            {skill: row for skill, row in self.totals.items() if skill not in skill_ids},
-            {
-                granularity: {key: row for key, row in rows.items() if key[1] not in skill_ids}
-                for granularity, rows in self.rollups.items()
-            },
-        )
 
 
 def _frozen_kinds(kinds: Mapping[str, Effect]) -> Mapping[str, Effect]:
@@ -60,7 +27,10 @@ def _frozen_kinds(kinds: Mapping[str, Effect]) -> Mapping[str, Effect]:
 
 
 def _finest_first(granularities: Iterable[Granularity]) -> tuple[Granularity, ...]:
-    given = tuple(granularities)
+    try:
+        given = tuple(granularities)
+    except TypeError as error:
+        raise InvalidProjectionError(f"not a tuple of Granularity: {granularities!r}") from error
     for granularity in given:
         if not isinstance(granularity, Granularity):
             raise InvalidProjectionError(f"not a Granularity: {granularity!r}")
@@ -212,9 +182,8 @@ class Projection:
             InvalidProjectionError: If it has none.
         """
         if granularity not in self.granularities:
-            raise InvalidProjectionError(
-                f"projection {self.name!r} has no rollups by {granularity.value}"
-            )
+            asked = granularity.value if isinstance(granularity, Granularity) else repr(granularity)
+            raise InvalidProjectionError(f"projection {self.name!r} has no rollups by {asked}")
 
     def fault_in(self, kind: str, deltas: Mapping[str, int] | None) -> str | None:
         """Return why the table cannot count an event of *kind* with *deltas*, or None."""
@@ -244,107 +213,9 @@ class Projection:
                 fault, self.name, event.skill_id, event.kind, event.event_id
             )
 
-    def can_count(self, tally: Tally) -> bool:
-        """Return whether the table can count every event of *tally*."""
-        carries: dict[str, frozenset[str]] = {}
-        for kind in {kind for _, kind, _ in tally.counts}:
-            effect = self.kinds.get(kind)
-            if effect is None:
-                return False
-            if not effect.is_retired:
-                carries[kind] = effect.carries
-        if any(kind in carries and name not in carries[kind] for _, kind, _, name in tally.carried):
-            return False
-        carrying = {kind: names for kind, names in carries.items() if names}
-        return not carrying or all(
-            (part := tally.carried.get((*cell, name))) is not None and part.events == count
-            for cell, count in tally.counts.items()
-            if cell[1] in carrying
-            for name in carrying[cell[1]]
-        )
-
-    def deltas(self, tally: Tally) -> Deltas:
-        """Return what *tally* adds, by this table.
-
-        Linear: the deltas of a sum of tallies are the sums of their deltas.
-
-        Args:
-            tally: A tally that the table `can_count`, at the granularity `finest`.
-        """
-        events: dict[str, int] = {}
-        totals: dict[str, list[int]] = {}
-        cells: dict[tuple[int, str], list[int]] = {}
-        plan = {kind: self._steps(effect) for kind, effect in self.kinds.items()}
-        for (skill, kind, bucket), count in tally.counts.items():
-            to_counters, to_columns, carrying = plan[kind]
-            row = totals.get(skill)
-            if row is None:
-                row = totals[skill] = [0] * len(self.counters)
-                events[skill] = 0
-            events[skill] += count
-            for index, amount in to_counters:
-                row[index] += amount * count
-            if to_columns or carrying:
-                cell = cells.get((bucket, skill))
-                if cell is None:
-                    cell = cells[bucket, skill] = [0] * len(self.columns)
-                for index, amount in to_columns:
-                    cell[index] += amount * count
-        for (skill, kind, bucket, name), (_, total) in tally.carried.items():
-            effect = self.kinds[kind]
-            for index in _places(self.counters, effect.counters, name):
-                totals[skill][index] += total
-            for index in _places(self.columns, effect.rollups, name):
-                cells[bucket, skill][index] += total
-        return Deltas(
-            events,
-            {skill: tuple(row) for skill, row in totals.items()},
-            {each: self._at(each, cells) for each in self.granularities},
-        )
-
-    def _steps(
-        self, effect: Effect
-    ) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...], bool]:
-        """Return index and amount of each fixed step, and whether a rollup is carried."""
-        return (
-            _fixed(self.counters, effect.counters),
-            _fixed(self.columns, effect.rollups),
-            any(isinstance(amount, Carried) for amount in effect.rollups.values()),
-        )
-
-    def _at(
-        self, granularity: Granularity, cells: Mapping[tuple[int, str], list[int]]
-    ) -> dict[tuple[int, str], tuple[int, ...]]:
-        """Return the rows at *granularity* of cells at the finest one."""
-        ratio = granularity.length // self.finest.length
-        if ratio > 1:
-            coarse: dict[tuple[int, str], list[int]] = {}
-            for (bucket, skill), row in cells.items():
-                sums = coarse.setdefault((bucket // ratio, skill), [0] * len(row))
-                for index, amount in enumerate(row):
-                    sums[index] += amount
-            cells = coarse
-        return {key: tuple(row) for key, row in cells.items() if any(row)}
-
     def __reduce__(self) -> tuple[type[Projection], tuple[object, ...]]:
         """Pickle as a call that builds the projection anew."""
         return Projection, (self.name, dict(self.kinds), self.granularities)
-
-
-def _fixed(
-    names: tuple[str, ...], amounts: Mapping[str, int | Carried]
-) -> tuple[tuple[int, int], ...]:
-    return tuple(
-        (names.index(name), amount)
-        for name, amount in amounts.items()
-        if not isinstance(amount, Carried)
-    )
-
-
-def _places(
-    names: tuple[str, ...], amounts: Mapping[str, int | Carried], carried: str
-) -> Iterator[int]:
-    return (names.index(name) for name, amount in amounts.items() if amount == Carried(carried))
 
 
 SKILL_STATS = Projection(

@@ -188,6 +188,11 @@ class TallyStore(Protocol):
 class StatsStore(Protocol):
     """Totals and rollups of one projection, and how far it has come.
 
+    The first record is ``Cursor.start``; ``Commit.cursor`` makes the next one. A record
+    comes back equal to what was stored: times to the microsecond, control totals of any
+    size (as text, say). A commit whose projection extends the stored table brings counters
+    or columns that are not there yet.
+
     Laws:
         compare_and_set: Of two commits from one cursor record one is applied; the other
             raises `CursorConflictError` and changes nothing.
@@ -201,6 +206,8 @@ class StatsStore(Protocol):
         only_real_changes: A row is written only if it changes. A skill gets its row
             of totals with its first event; a rollup row of zeros may be absent.
         one_snapshot: Totals and rollups are returned with the cursor of their snapshot.
+            They can be read with a table that extends the stored one, or that it
+            extends; what is not counted yet is 0.
         forgotten: A forgotten skill has no numbers and never gets any; the commit that
             meets its events counts them as dropped.
     """
@@ -232,7 +239,10 @@ class StatsStore(Protocol):
         """Return the totals of these skills, or of all (None).
 
         Raises:
-            InvalidEventError: If one cannot be the id of a skill.
+            InvalidEventError: If one cannot be the id of a skill, or a single string
+                was given.
+            TableChangedError: If the numbers were made with a table of which neither
+                extends the other.
             OpenTransactionError: If the connection is inside a transaction.
         """
         ...
@@ -257,7 +267,9 @@ class StatsStore(Protocol):
 
         Raises:
             InvalidEventError: If *skill_id* cannot be one.
+            InvalidBoundError: If a time has no time zone.
             InvalidProjectionError: If the projection has no such granularity.
+            TableChangedError: As in ``totals``.
             OpenTransactionError: If the connection is inside a transaction.
         """
         ...

@@ -103,7 +103,7 @@ async def fold_page(
     *,
     page: int = DEFAULT_PAGE,
     max_skills: int | None = None,
-    on_commit: Callable[[frozenset[str]], Awaitable[None]] | None = None,
+    on_commit: Callable[[frozenset[str]], Awaitable[object]] | None = None,
 ) -> FoldReport:
     """Fold one page of events in one commit.
 
@@ -115,8 +115,9 @@ async def fold_page(
         stats: The stats of one projection.
         page: How many events at most.
         max_skills: How many skills at most; never overshot. None: any number.
-        on_commit: Called after the commit with the skills whose numbers changed. It
-            is not called again if the process dies first.
+        on_commit: Called after the commit with the skills whose numbers changed, which
+            may be none. What it raises ends the fold; the commit stays. It is not called
+            again if the process dies first.
 
     Raises:
         InvalidBoundError: If a bound is below 1.
@@ -141,7 +142,7 @@ async def drain(
     page: int = DEFAULT_PAGE,
     max_events: int | None = None,
     max_skills: int | None = None,
-    on_commit: Callable[[frozenset[str]], Awaitable[None]] | None = None,
+    on_commit: Callable[[frozenset[str]], Awaitable[object]] | None = None,
 ) -> FoldReport:
     """Fold page after page until the frontier, or the bound, is reached.
 
@@ -154,7 +155,7 @@ async def drain(
         page: How many events per page, and so per commit, at most.
         max_events: How many events in all at most; never overshot. None: any number.
         max_skills: How many skills per commit at most; never overshot. None: any number.
-        on_commit: Called after each commit with the skills whose numbers changed.
+        on_commit: Called after each commit, as in `fold_page`.
 
     Raises:
         SkillstatError: As in `fold_page`. Commits made before stay.
@@ -173,7 +174,7 @@ async def _fold(
     cursor: Cursor,
     limit: int,
     max_skills: int | None,
-    on_commit: Callable[[frozenset[str]], Awaitable[None]] | None,
+    on_commit: Callable[[frozenset[str]], Awaitable[object]] | None,
 ) -> FoldReport:
     """Fold one page after *cursor*, which may be out of date by now."""
     projection = stats.projection

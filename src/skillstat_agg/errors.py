@@ -43,18 +43,20 @@ class InvalidProjectionError(SkillstatError, ValueError):
 
 @attrs.define(slots=False)
 class InvalidBoundError(SkillstatError, ValueError):
-    """A bound that must be a whole number of at least 1 is not. Nothing was read.
+    """A bound of a fold or a read cannot be one. Nothing was read.
 
     Attributes:
         name: Name of the argument.
         value: What was given, as text.
+        wanted: What it must be.
     """
 
     name: str
     value: str
+    wanted: str = "a whole number of at least 1"
 
     def __str__(self) -> str:
-        return f"{self.name} must be a whole number of at least 1, not {self.value}"
+        return f"{self.name} must be {self.wanted}, not {self.value}"
 
 
 @attrs.define(slots=False)
@@ -211,7 +213,8 @@ class OpenTransactionError(SkillstatError):
     def __str__(self) -> str:
         return (
             f"{self.operation} begins and ends its own transaction, and the connection is"
-            " inside one: commit or roll back first, and do not set autocommit=False"
+            " inside one: commit or roll back first (with autocommit=False one is always open,"
+            " and with autocommit=True `with connection:` ends none)"
         )
 
 

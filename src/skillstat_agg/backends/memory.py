@@ -17,7 +17,7 @@ import attrs
 
 from skillstat_agg._appending import checked, digests, unseen
 from skillstat_agg._buckets import Granularity, buckets_between, microseconds, start_of
-from skillstat_agg._commits import Commit, CommitResult, Cursor
+from skillstat_agg._commits import Commit, CommitResult, Cursor, check_readable
 from skillstat_agg._events import (
     MAX_INTEGER,
     MIN_INTEGER,
@@ -69,6 +69,10 @@ class OpenAppend:
     def rollback(self) -> None:
         """Drop the events; their positions are never given again."""
         self._log._finish(self, (), {})
+
+
+def _position(recorded: RecordedEvent) -> Position:
+    return recorded.position
 
 
 class MemoryEventStore:
@@ -128,14 +132,14 @@ class MemoryEventStore:
             )
 
     def _index_after(self, position: Position) -> int:
-        return bisect_right(self._visible, position, key=lambda recorded: recorded.position)
+        return bisect_right(self._visible, position, key=_position)
 
     def _end_of_prefix(self) -> int:
         """Return how many visible events lie before every open append."""
         firsts = [opened._events[0].position for opened in self._open if opened._events]
         if not firsts:
             return len(self._visible)
-        return bisect_left(self._visible, min(firsts), key=lambda recorded: recorded.position)
+        return bisect_left(self._visible, min(firsts), key=_position)
 
     def _check_same_log(self, place: Place | None) -> None:
         if place is None:
@@ -161,8 +165,12 @@ class MemoryEventStore:
             for other in self._open:
                 if other is not opened and not ids.keys().isdisjoint(other._digests):
                     raise StoreBusyError("an event id is held by an append that is still open")
-            known = {**self._digests, **opened._digests}
-            fresh = unseen(given, ids, {key: known[key] for key in ids.keys() & known.keys()})
+            known = {
+                key: digests_of[key]
+                for digests_of in (self._digests, opened._digests)
+                for key in ids.keys() & digests_of.keys()
+            }
+            fresh = unseen(given, ids, known)
             for event in fresh:
                 opened._events.append(
                     RecordedEvent(
@@ -186,8 +194,10 @@ class MemoryEventStore:
     ) -> None:
         with self._lock:
             self._open.remove(opened)
-            self._visible.extend(events)
-            self._visible.sort(key=lambda recorded: recorded.position)
+            if events:
+                index = self._index_after(events[0].position)
+                later = self._visible[index:]
+                self._visible[index:] = sorted([*events, *later], key=_position)
             self._digests.update(ids)
 
 
@@ -294,6 +304,7 @@ class MemoryStatsStore:
     def totals(self, skill_ids: Iterable[str] | None = None, /) -> Totals:
         """Return the totals of these skills, or of all: see ``StatsStore.totals``."""
         stats = self._stats()
+        check_readable(stats.cursor, self._projection)
         wanted = stats.totals if skill_ids is None else checked_skill_ids(skill_ids)
         counters = self._projection.counters
         return Totals(
@@ -318,6 +329,7 @@ class MemoryStatsStore:
         check_skill_id(skill_id)
         self._projection.check_granularity(granularity)
         stats = self._stats()
+        check_readable(stats.cursor, self._projection)
         buckets = buckets_between(since, until, granularity)
         columns = self._projection.columns
         return Rollups(

@@ -9,8 +9,9 @@ from typing import TypeAlias
 import attrs
 
 from skillstat_agg._buckets import Granularity, start_of
+from skillstat_agg._deltas import Deltas
 from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER
-from skillstat_agg._projections import Deltas, Projection
+from skillstat_agg._projections import Projection
 from skillstat_agg.backends.sqlite._schema import rollup_table, totals_table
 from skillstat_agg.errors import OutOfRangeError
 

@@ -14,7 +14,7 @@ from skillstat_agg._buckets import (
     from_microseconds,
     microseconds,
 )
-from skillstat_agg._commits import Commit, CommitResult, Cursor
+from skillstat_agg._commits import Commit, CommitResult, Cursor, check_readable
 from skillstat_agg._events import check_skill_id, checked_skill_ids
 from skillstat_agg._projections import Projection
 from skillstat_agg._stores import Rollups, Totals
@@ -32,7 +32,6 @@ from skillstat_agg.backends.sqlite._transactions import reading, writing
 from skillstat_agg.errors import (
     CursorConflictError,
     SchemaError,
-    TableChangedError,
 )
 
 _IDS_AT_ONCE = 500
@@ -97,8 +96,9 @@ class SQLiteStatsStore:
         counters = self._projection.counters
         with reading(self._db, "totals") as sql:
             cursor = self._cursor(sql)
+            stored = check_readable(cursor, self._projection)
             select = (
-                f"SELECT skill_id, {self._readable(cursor, counters, 'counters')}"
+                f"SELECT skill_id, {_columns(counters, stored.counters)}"
                 f" FROM {totals_table(self._projection.name)}"
             )
             rows = (
@@ -126,9 +126,10 @@ class SQLiteStatsStore:
         columns = self._projection.columns
         with reading(self._db, "rollups") as sql:
             cursor = self._cursor(sql)
+            stored = check_readable(cursor, self._projection)
             if not columns or not buckets:
                 return Rollups(cursor, {})
-            names = self._readable(cursor, columns, "columns")
+            names = _columns(columns, stored.columns)
             rows = _rollups_of(sql, self._projection.name, granularity, names, skill_id, buckets)
             return Rollups(
                 cursor,
@@ -172,20 +173,10 @@ class SQLiteStatsStore:
             )
         return cursor
 
-    def _readable(self, cursor: Cursor, names: tuple[str, ...], which: str) -> str:
-        """Return *names* as columns to select; 0 for those the stored table has not yet.
 
-        Raises:
-            TableChangedError: If neither table extends the other.
-        """
-        if cursor.table == self._projection.table:
-            return ", ".join(f'"{name}"' for name in names)
-        stored = Projection.from_table(cursor.table)
-        reason = self._projection.difference_from(stored)
-        if reason is not None and stored.difference_from(self._projection) is not None:
-            raise TableChangedError(self._projection.name, reason)
-        there = stored.counters if which == "counters" else stored.columns
-        return ", ".join(f'"{name}"' if name in there else "0" for name in names)
+def _columns(names: tuple[str, ...], stored: tuple[str, ...]) -> str:
+    """Return *names* as columns to select; 0 for those that the stored table has not yet."""
+    return ", ".join(f'"{name}"' if name in stored else "0" for name in names)
 
 
 def _by_some(
@@ -239,9 +230,9 @@ def _rollups_of(
 def _drop(sql: sqlite3.Cursor, name: str, skill_id: str, now: datetime) -> None:
     """Take a skill out of one projection, and out of its control totals."""
     cursor = find_cursor(sql, name)
-    assert cursor is not None
-    stored = Projection.from_table(cursor.table)
-    name = stored.name
+    stored = None if cursor is None else Projection.from_table(cursor.table)
+    if cursor is None or stored is None or stored.name != name:
+        raise SchemaError(f"the cursor record of projection {name!r} was changed by other hands")
     controls = dict(cursor.controls)
     names = ", ".join(f'"{counter}"' for counter in stored.counters)
     table = totals_table(name)
