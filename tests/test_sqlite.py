@@ -116,7 +116,9 @@ def test_a_refused_append_leaves_the_callers_transaction_as_it_was(db):
 def test_everything_but_append_refuses_an_open_transaction(db):
     """A drain that read its own uncommitted events would count phantoms."""
     events, stats = stores(db)
+    db.execute("CREATE TABLE business (fact TEXT)")
     db.execute("BEGIN")
+    db.execute("INSERT INTO business VALUES ('kept')")
 
     for refused in (
         lambda: drain(events, stats),
@@ -132,7 +134,8 @@ def test_everything_but_append_refuses_an_open_transaction(db):
         with pytest.raises(OpenTransactionError, match="commit or roll back first"):
             refused()
 
-    assert db.in_transaction
+    db.commit()
+    assert db.execute("SELECT * FROM business").fetchall() == [("kept",)]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="autocommit came with Python 3.12")

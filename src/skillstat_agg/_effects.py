@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import attrs
 
-from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER, fault_in_text
+from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER, fault_in_text, plain
 from skillstat_agg.errors import InvalidProjectionError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -24,7 +24,7 @@ class Carried:
         name: The name, as in ``Event.deltas``.
     """
 
-    name: str
+    name: str = attrs.field(converter=plain)
 
     def __attrs_post_init__(self) -> None:
         fault = fault_in_text("the name of a delta", self.name)
@@ -33,7 +33,7 @@ class Carried:
 
 
 def _frozen_amounts(amounts: Mapping[str, int | Carried]) -> Mapping[str, int | Carried]:
-    return MappingProxyType(dict(amounts))
+    return MappingProxyType({plain(name): amount for name, amount in amounts.items()})
 
 
 @attrs.frozen(kw_only=True)

@@ -125,18 +125,18 @@ def _frozen_deltas(deltas: Mapping[str, int] | None) -> Mapping[str, int] | None
     if not isinstance(deltas, Mapping):
         return deltas
     try:
-        return MappingProxyType({_plain(name): deltas[name] for name in sorted(deltas)})
+        return MappingProxyType({plain(name): deltas[name] for name in sorted(deltas)})
     except TypeError:
         return deltas
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return *text* as an exact ``str``: members of a str enum format otherwise."""
     return str.__str__(text) if isinstance(text, str) else text
 
 
 def _plain_or_none(text: str | None) -> str | None:
-    return None if text is None else _plain(text)
+    return None if text is None else plain(text)
 
 
 def _in_utc(at: datetime) -> datetime:
@@ -174,8 +174,8 @@ class Event:
             none).
     """
 
-    skill_id: str = attrs.field(converter=_plain)
-    kind: str = attrs.field(converter=_plain)
+    skill_id: str = attrs.field(converter=plain)
+    kind: str = attrs.field(converter=plain)
     occurred_at: datetime = attrs.field(converter=_in_utc)
     event_id: str | None = attrs.field(default=None, converter=_plain_or_none)
     deltas: Mapping[str, int] | None = attrs.field(

@@ -18,12 +18,12 @@ from skillstat_agg._effects import (
     amounts_to_json,
     check_name,
 )
-from skillstat_agg._events import Event, fault_in_text
+from skillstat_agg._events import Event, fault_in_text, plain
 from skillstat_agg.errors import InvalidProjectionError, UncountableEventError
 
 
 def _frozen_kinds(kinds: Mapping[str, Effect]) -> Mapping[str, Effect]:
-    return MappingProxyType(dict(kinds))
+    return MappingProxyType({plain(kind): effect for kind, effect in kinds.items()})
 
 
 def _finest_first(granularities: Iterable[Granularity]) -> tuple[Granularity, ...]:
@@ -67,7 +67,7 @@ class Projection:
             a granularity is given twice, or there are rollups but no granularities.
     """
 
-    name: str
+    name: str = attrs.field(converter=plain)
     kinds: Mapping[str, Effect] = attrs.field(converter=_frozen_kinds, hash=False)
     granularities: tuple[Granularity, ...] = attrs.field(
         default=(Granularity.DAY,), converter=_finest_first

@@ -294,8 +294,9 @@ class StoreUnavailableError(SkillstatError):
     """The database cannot be used: read-only, full, closed, damaged or not a database.
 
     What was to be written was rolled back; where the answer to the last step of a commit
-    was lost, it landed as a whole or not at all, and the next fold sees which.
-    Reaction: repair the cause, then run again.
+    was lost, it landed as a whole or not at all, and the next fold sees which. Where an
+    ``append`` had joined a transaction, roll that back. Reaction: repair the cause, then
+    run again.
 
     Attributes:
         reason: The message of the database.

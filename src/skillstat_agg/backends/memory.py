@@ -37,6 +37,7 @@ from skillstat_agg.errors import (
     HistoryChangedError,
     OutOfRangeError,
     StoreBusyError,
+    StoreUnavailableError,
 )
 
 
@@ -158,6 +159,7 @@ class MemoryEventStore:
     def _allocate(
         self, opened: OpenAppend, events: Iterable[Event], max_ahead: timedelta
     ) -> Appended:
+        self._check_open(opened)
         now = self._clock()
         given = checked(events, now=now, max_ahead=max_ahead, projections=self._projections)
         with self._lock:
@@ -183,6 +185,10 @@ class MemoryEventStore:
             opened._digests.update(ids)
             return Appended(new=len(fresh), position=Position(self._last) if given else None)
 
+    def _check_open(self, opened: OpenAppend) -> None:
+        if opened not in self._open:
+            raise StoreUnavailableError("this append is over: begin another one")
+
     def _next_position(self, now: datetime) -> Position:
         tick, tie = self._last
         time = microseconds(now)
@@ -193,6 +199,7 @@ class MemoryEventStore:
         self, opened: OpenAppend, events: Sequence[RecordedEvent], ids: Mapping[str, bytes]
     ) -> None:
         with self._lock:
+            self._check_open(opened)
             self._open.remove(opened)
             if events:
                 index = self._index_after(events[0].position)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -14,7 +15,7 @@ import attrs
 from skillstat_agg import DAY_AHEAD, SKILL_STATS, Event, Projection
 from skillstat_agg._appending import checked
 from skillstat_agg.backends.sqlite import SQLiteEventStore, create_tables, stored_projections
-from skillstat_agg.backends.sqlite._transactions import writing
+from skillstat_agg.backends.sqlite._transactions import translated
 from skillstat_agg.cli._database import created, is_new, opened
 from skillstat_agg.cli._errors import failure, when_interrupted
 from skillstat_agg.cli._inputs import Input
@@ -90,13 +91,26 @@ def store(path: Path, sources: Sequence[Input], rules: Rules, bad_line: BadLine)
     with (
         created(path) as db,
         ExitStack() as transaction,
-        when_interrupted("nothing was stored"),  # ends before the commit: then it were not true
+        when_interrupted("nothing was stored"),  # ends before the commit, after which it is not so
     ):
         if is_new(path):
             create_tables(db, SKILL_STATS)
         log = SQLiteEventStore(db, projections=stored_projections(db))
-        transaction.enter_context(writing(db, "append"))
+        transaction.enter_context(_one_transaction(db))
         return _read_all("storing", sources, rules, lambda events: log.append(events).new, bad_line)
+
+
+@contextmanager
+def _one_transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Commit everything that is done inside, or nothing."""
+    with translated():
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
 
 
 def _projections_of(path: Path) -> Sequence[Projection]:

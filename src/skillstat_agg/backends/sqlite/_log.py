@@ -25,28 +25,28 @@ from skillstat_agg.backends.sqlite._transactions import joining, reading
 from skillstat_agg.errors import HistoryChangedError, InvalidEventError, UnreadableEventError
 
 _INSERT = """
-    INSERT INTO skillstat_events (
+    INSERT INTO main.skillstat_events (
         skill_id, kind, occurred_at_us, event_id, deltas, note, recorded_at_us, fingerprint
     ) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 _READ = """
     SELECT position, skill_id, kind, occurred_at_us, event_id, deltas, note, recorded_at_us,
         fingerprint
-    FROM skillstat_events WHERE position > ? ORDER BY position LIMIT ?
+    FROM main.skillstat_events WHERE position > ? ORDER BY position LIMIT ?
 """
 _EXTENT = """
     SELECT count(*), sum(fingerprint), max(position) FROM (
-        SELECT position, fingerprint FROM skillstat_events
+        SELECT position, fingerprint FROM main.skillstat_events
         WHERE position > ? ORDER BY position LIMIT ?
     )
 """
 # The year 1 in microseconds is added first, so that the division never rounds towards zero.
 _PLAIN = """
-    SELECT skill_id, kind, (occurred_at_us + ?) / ? - ? FROM skillstat_events
+    SELECT skill_id, kind, (occurred_at_us + ?) / ? - ? FROM main.skillstat_events
     WHERE position > ? AND position <= ? AND deltas IS NULL
 """
 _CARRYING = """
-    SELECT skill_id, kind, (occurred_at_us + ?) / ? - ?, deltas FROM skillstat_events
+    SELECT skill_id, kind, (occurred_at_us + ?) / ? - ?, deltas FROM main.skillstat_events
     WHERE position > ? AND position <= ? AND deltas IS NOT NULL
 """
 _BEFORE_EPOCH_DAYS = EPOCH.toordinal()
@@ -94,12 +94,11 @@ class SQLiteEventStore:
             fresh = unseen(given, ids, _known(sql, list(ids)))
             waiting = [event.event_id for event in fresh if event.event_id is not None]
             sql.executemany(
-                "INSERT INTO skillstat_event_ids VALUES (?, ?)",
+                "INSERT INTO main.skillstat_event_ids VALUES (?, ?)",
                 [(event_id, ids[event_id]) for event_id in waiting],
             )
             sql.executemany(_INSERT, _rows(fresh, microseconds(now)))
-            (last,) = sql.execute("SELECT max(position) FROM skillstat_events").fetchone()
-        return Appended(new=len(fresh), position=Position((last,)) if given else None)
+            return Appended(new=len(fresh), position=_last(sql) if given else None)
 
     def read(self, after: Place | None, /, *, limit: int) -> Page:
         """Return the page after *after*: see ``EventStore.read``."""
@@ -108,13 +107,13 @@ class SQLiteEventStore:
             epoch = check_schema(sql)
             start = _start(sql, after, epoch)
             rows = sql.execute(_READ, (start, min(limit, MAX_INTEGER))).fetchall()
-            (frontier,) = sql.execute("SELECT max(position) FROM skillstat_events").fetchone()
+            frontier = _last(sql)
         events = _events_before_nonsense(rows)
         return Page(
             epoch=epoch,
             events=events,
-            frontier=None if frontier is None else Position((frontier,)),
-            is_last=not rows or events[-1].position[0] == frontier,
+            frontier=frontier,
+            is_last=not rows or events[-1].position == frontier,
         )
 
     def tally(
@@ -132,7 +131,7 @@ class SQLiteEventStore:
             count, checksum, last = sql.execute(
                 _EXTENT, (start, min(limit, MAX_INTEGER))
             ).fetchone()
-            (frontier,) = sql.execute("SELECT max(position) FROM skillstat_events").fetchone()
+            frontier = _last(sql)
             counts: Counter[tuple[str, str, int]] = Counter()
             carrying: Counter[tuple[str, str, int, str]] = Counter()
             place = None
@@ -154,8 +153,8 @@ class SQLiteEventStore:
             count=count,
             checksum=(checksum or 0) % CHECKSUM_RANGE,
             place=place,
-            frontier=None if frontier is None else Position((frontier,)),
-            is_last=not count or last == frontier,
+            frontier=frontier,
+            is_last=place is None or place.position == frontier,
         )
 
 
@@ -165,17 +164,24 @@ def _start(sql: sqlite3.Cursor, after: Place | None, epoch: str) -> int:
         return 0
     if after.epoch != epoch:
         raise HistoryChangedError(f"this log has epoch {epoch}, the cursor's had {after.epoch}")
-    if _fingerprint_at(sql, after.position[0]) != after.fingerprint:
+    [number, *others] = after.position
+    if others or number > MAX_INTEGER or _fingerprint_at(sql, number) != after.fingerprint:
         raise HistoryChangedError(
             f"another event, or none, stands at position {after.position}, where the cursor stands"
         )
-    return after.position[0]
+    return number
+
+
+def _last(sql: sqlite3.Cursor) -> Position | None:
+    """Return the position of the last event, up to which nothing can appear any more."""
+    (last,) = sql.execute("SELECT max(position) FROM main.skillstat_events").fetchone()
+    return None if last is None else Position((last,))
 
 
 def _fingerprint_at(sql: sqlite3.Cursor, position: int) -> int:
     """Return the fingerprint of the event at *position*; -1 where there is none."""
     row = sql.execute(
-        "SELECT fingerprint FROM skillstat_events WHERE position = ?", (position,)
+        "SELECT fingerprint FROM main.skillstat_events WHERE position = ?", (position,)
     ).fetchone()
     return -1 if row is None else int(row[0])
 
@@ -188,7 +194,8 @@ def _known(sql: sqlite3.Cursor, ids: Sequence[str]) -> dict[str, bytes]:
         marks = ", ".join("?" * len(some))
         known.update(
             sql.execute(
-                f"SELECT event_id, digest FROM skillstat_event_ids WHERE event_id IN ({marks})",
+                "SELECT event_id, digest FROM main.skillstat_event_ids"
+                f" WHERE event_id IN ({marks})",
                 some,
             )
         )

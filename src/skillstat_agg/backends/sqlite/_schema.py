@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 
 from skillstat_agg._buckets import Granularity, from_microseconds, microseconds
@@ -18,18 +19,21 @@ from skillstat_agg.errors import SchemaError
 VERSION = 1
 LOWEST_SQLITE = (3, 34, 0)
 
+# ``building`` is empty and ``generation`` 1 for the numbers that serve: a rebuild will have
+# rows and tables of its own beside them, and take their place under the names people join.
+#
 # Integers are kept from becoming floats (what SQLite does on overflow) by CHECKs instead of
 # STRICT, which SQLite has had only since 3.37. length() stops at a NUL character, so
 # that nothing is empty is checked by comparison.
 _TABLES = {
     "skillstat_schema": """
-        CREATE TABLE skillstat_schema (
+        CREATE TABLE main.skillstat_schema (
             version INTEGER NOT NULL CHECK (typeof(version) = 'integer'),
             epoch TEXT NOT NULL
         )
     """,
     "skillstat_events": f"""
-        CREATE TABLE skillstat_events (
+        CREATE TABLE main.skillstat_events (
             position INTEGER PRIMARY KEY AUTOINCREMENT CHECK (position > 0),
             skill_id TEXT NOT NULL CHECK (
                 typeof(skill_id) = 'text' AND skill_id <> '' AND length(skill_id) <= {MAX_TEXT}),
@@ -52,43 +56,43 @@ _TABLES = {
         )
     """,
     "skillstat_events_in_order": """
-        CREATE TRIGGER skillstat_events_in_order AFTER INSERT ON skillstat_events
+        CREATE TRIGGER main.skillstat_events_in_order AFTER INSERT ON skillstat_events
         WHEN NEW.position <= (SELECT seq FROM sqlite_sequence WHERE name = 'skillstat_events')
         BEGIN
             SELECT RAISE(ABORT, 'positions only grow: leave the position of an event out');
         END
     """,
     "skillstat_events_never_change": """
-        CREATE TRIGGER skillstat_events_never_change BEFORE UPDATE ON skillstat_events
+        CREATE TRIGGER main.skillstat_events_never_change BEFORE UPDATE ON skillstat_events
         BEGIN
             SELECT RAISE(ABORT, 'events never change: append a correction');
         END
     """,
     "skillstat_events_stay": """
-        CREATE TRIGGER skillstat_events_stay BEFORE DELETE ON skillstat_events
+        CREATE TRIGGER main.skillstat_events_stay BEFORE DELETE ON skillstat_events
         BEGIN
             SELECT RAISE(ABORT, 'events stay: append a retraction');
         END
     """,
     "skillstat_event_ids": """
-        CREATE TABLE skillstat_event_ids (
+        CREATE TABLE main.skillstat_event_ids (
             event_id TEXT NOT NULL PRIMARY KEY,
             digest BLOB NOT NULL
         ) WITHOUT ROWID
     """,
     "skillstat_event_ids_never_change": """
-        CREATE TRIGGER skillstat_event_ids_never_change BEFORE UPDATE ON skillstat_event_ids
+        CREATE TRIGGER main.skillstat_event_ids_never_change BEFORE UPDATE ON skillstat_event_ids
         BEGIN
             SELECT RAISE(ABORT, 'an event id names one fact for ever');
         END
     """,
     "skillstat_cursors": """
-        CREATE TABLE skillstat_cursors (
+        CREATE TABLE main.skillstat_cursors (
             projection TEXT NOT NULL,
             building TEXT NOT NULL,
             generation INTEGER NOT NULL,
             epoch TEXT,
-            position INTEGER,
+            position TEXT,
             fingerprint INTEGER,
             events INTEGER NOT NULL CHECK (typeof(events) = 'integer'),
             checksum INTEGER NOT NULL CHECK (typeof(checksum) = 'integer'),
@@ -100,7 +104,7 @@ _TABLES = {
         ) WITHOUT ROWID
     """,
     "skillstat_forgotten": """
-        CREATE TABLE skillstat_forgotten (
+        CREATE TABLE main.skillstat_forgotten (
             skill_id TEXT NOT NULL PRIMARY KEY,
             forgotten_at_us INTEGER NOT NULL
         ) WITHOUT ROWID
@@ -137,14 +141,16 @@ def create_tables(db: sqlite3.Connection, *projections: Projection, clock: Clock
         lowest = ".".join(map(str, LOWEST_SQLITE))
         raise SchemaError(f"SQLite {lowest} or newer is needed, not {sqlite3.sqlite_version}")
     with writing(db, "create_tables") as sql:
-        there = {name for (name,) in sql.execute("SELECT lower(name) FROM sqlite_master")}
+        there = {name for (name,) in sql.execute("SELECT lower(name) FROM main.sqlite_master")}
         if "skillstat_schema" in there:
             check_schema(sql)
         else:
             _refuse_foreign(there.intersection(_TABLES))
             for statement in _TABLES.values():
                 sql.execute(statement)
-            sql.execute("INSERT INTO skillstat_schema VALUES (?, ?)", (VERSION, uuid.uuid4().hex))
+            sql.execute(
+                "INSERT INTO main.skillstat_schema VALUES (?, ?)", (VERSION, uuid.uuid4().hex)
+            )
         for projection in projections:
             stored = find_cursor(sql, projection.name)
             now = from_microseconds(microseconds(clock()))
@@ -161,8 +167,9 @@ def _make_stats(sql: sqlite3.Cursor, projection: Projection, now: datetime) -> N
     for statement in _stats_tables(projection).values():
         sql.execute(statement)
     names = ", ".join(("projection", "building", *_RECORD))
+    marks = ", ".join("?" * len(_RECORD))
     sql.execute(
-        f"INSERT INTO skillstat_cursors ({names}) VALUES (?, '', {', '.join('?' * len(_RECORD))})",
+        f"INSERT INTO main.skillstat_cursors ({names}) VALUES (?, '', {marks})",
         (projection.name, *_record_of(Cursor.start(projection, now))),
     )
 
@@ -191,7 +198,7 @@ def stored_projections(db: sqlite3.Connection) -> tuple[Projection, ...]:
     with reading(db, "stored_projections") as sql:
         check_schema(sql)
         rows = sql.execute(
-            "SELECT declared FROM skillstat_cursors WHERE building = '' ORDER BY projection"
+            "SELECT declared FROM main.skillstat_cursors WHERE building = '' ORDER BY projection"
         )
         return tuple(Projection.from_table(declared) for (declared,) in rows)
 
@@ -202,7 +209,7 @@ def check_schema(sql: sqlite3.Cursor) -> str:
     Raises:
         SchemaError: If they are not.
     """
-    rows = sql.execute("SELECT version, epoch FROM skillstat_schema").fetchall()
+    rows = sql.execute("SELECT version, epoch FROM main.skillstat_schema").fetchall()
     if len(rows) != 1 or type(rows[0][0]) is not int:
         raise SchemaError("the table skillstat_schema was not made by this package")
     version, epoch = rows[0]
@@ -217,7 +224,7 @@ def check_schema(sql: sqlite3.Cursor) -> str:
 def find_cursor(sql: sqlite3.Cursor, projection: str) -> Cursor | None:
     """Return the serving cursor record of a projection; None where there is none."""
     row = sql.execute(
-        f"SELECT {', '.join(_RECORD)} FROM skillstat_cursors"
+        f"SELECT {', '.join(_RECORD)} FROM main.skillstat_cursors"
         " WHERE projection = ? AND building = ''",
         (projection,),
     ).fetchone()
@@ -229,24 +236,31 @@ def find_cursor(sql: sqlite3.Cursor, projection: str) -> Cursor | None:
         return Cursor(
             projection=projection,
             generation=generation,
-            place=None if epoch is None else Place(epoch, Position((position,)), fingerprint),
+            place=None if epoch is None else Place(epoch, Position.parse(position), fingerprint),
             count=events,
             checksum=checksum,
-            controls=json.loads(controls),
+            controls=_controls(controls),
             revision=revision,
             table=declared,
             updated_at=from_microseconds(updated_at_us),
         )
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise SchemaError(
             f"the cursor record of projection {projection!r} was changed by other hands: {error}"
         ) from error
 
 
+def _controls(text: str) -> Mapping[str, int]:
+    controls = json.loads(text)
+    if not isinstance(controls, dict) or any(type(each) is not int for each in controls.values()):
+        raise ValueError(f"not control totals: {text!r}")
+    return controls
+
+
 def replace_cursor(sql: sqlite3.Cursor, cursor: Cursor) -> None:
     """Store *cursor* as the serving record of its projection."""
     sql.execute(
-        f"UPDATE skillstat_cursors SET {', '.join(f'{name} = ?' for name in _RECORD)}"
+        f"UPDATE main.skillstat_cursors SET {', '.join(f'{name} = ?' for name in _RECORD)}"
         " WHERE projection = ? AND building = ''",
         (*_record_of(cursor), cursor.projection),
     )
@@ -258,7 +272,7 @@ def _record_of(cursor: Cursor) -> tuple[int | str | None, ...]:
     return (
         cursor.generation,
         None if place is None else place.epoch,
-        None if place is None else place.position[0],
+        None if place is None else str(place.position),
         None if place is None else place.fingerprint,
         cursor.count,
         cursor.checksum,
@@ -271,12 +285,12 @@ def _record_of(cursor: Cursor) -> tuple[int | str | None, ...]:
 
 def totals_table(projection: str) -> str:
     """Return the name of the table with one row per skill, quoted."""
-    return f'"{projection}_totals"'
+    return f'main."{projection}_totals"'
 
 
 def rollup_table(projection: str, granularity: Granularity) -> str:
     """Return the name of the table with one row per bucket and skill, quoted."""
-    return f'"{projection}_{"daily" if granularity is Granularity.DAY else "hourly"}"'
+    return f'main."{projection}_{"daily" if granularity is Granularity.DAY else "hourly"}"'
 
 
 def sum_column(name: str) -> str:
@@ -289,17 +303,21 @@ def _stats_tables(projection: Projection) -> dict[str, str]:
     totals = totals_table(projection.name)
     counters = ", ".join(map(sum_column, projection.counters))
     tables = {
-        totals.strip('"'): f"CREATE TABLE {totals} (skill_id TEXT NOT NULL PRIMARY KEY,"
+        _bare(totals): f"CREATE TABLE {totals} (skill_id TEXT NOT NULL PRIMARY KEY,"
         f" {counters}) WITHOUT ROWID"
     }
     columns = "".join(f"{sum_column(column)}, " for column in projection.columns)
     for granularity in projection.granularities:
         rollups, bucket = rollup_table(projection.name, granularity), granularity.value
-        tables[rollups.strip('"')] = (
+        tables[_bare(rollups)] = (
             f"CREATE TABLE {rollups} ({bucket} TEXT NOT NULL, skill_id TEXT NOT NULL,"
             f" {columns}PRIMARY KEY ({bucket}, skill_id)) WITHOUT ROWID"
         )
     return tables
+
+
+def _bare(table: str) -> str:
+    return table.removeprefix("main.").strip('"')
 
 
 def _refuse_foreign(names: set[str]) -> None:

@@ -148,13 +148,13 @@ class SQLiteStatsStore:
             self._cursor(sql)
             now = self._now()
             sql.execute(
-                "INSERT INTO skillstat_forgotten VALUES (?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO main.skillstat_forgotten VALUES (?, ?) ON CONFLICT DO NOTHING",
                 (skill_id, microseconds(now)),
             )
             if sql.rowcount == 0:
                 return False
             names = sql.execute(
-                "SELECT projection FROM skillstat_cursors WHERE building = ''"
+                "SELECT projection FROM main.skillstat_cursors WHERE building = ''"
             ).fetchall()
             for (name,) in names:
                 _drop(sql, name, skill_id, now)
@@ -190,9 +190,9 @@ def _by_some(
 
 def _forgotten(sql: sqlite3.Cursor, skill_ids: Sequence[str]) -> frozenset[str]:
     """Return those of the skills that are forgotten."""
-    if sql.execute("SELECT 1 FROM skillstat_forgotten LIMIT 1").fetchone() is None:
+    if sql.execute("SELECT 1 FROM main.skillstat_forgotten LIMIT 1").fetchone() is None:
         return frozenset()
-    select = "SELECT skill_id FROM skillstat_forgotten WHERE skill_id IN"
+    select = "SELECT skill_id FROM main.skillstat_forgotten WHERE skill_id IN"
     return frozenset(skill for skill, *_ in _by_some(sql, select, skill_ids))
 
 
