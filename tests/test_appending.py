@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skillstat_agg import SKILL_STATS, Effect, Event, Projection
-from skillstat_agg._appending import checked, digests, unseen
+from skillstat_agg._appending import checked_events, content_digests, unseen_events
 from skillstat_agg.errors import EventIdConflictError, InvalidEventError, UncountableEventError
 from tests.logs import NOON, download, event_logs
 
@@ -41,13 +41,13 @@ def star(skill_id: str = "a", event_id: str | None = None) -> Event:
     return Event(skill_id=skill_id, kind="star", occurred_at=NOON, event_id=event_id)
 
 
-# checked
+# checked_events
 
 
 @given(log=event_logs())
 def test_events_that_may_be_appended_are_given_back(log):
     """Any iterable is read to its end, once, and comes back in its order."""
-    given_events = checked(iter(log), now=NOON, max_ahead=DAY, projections=[SKILL_STATS])
+    given_events = checked_events(iter(log), now=NOON, max_ahead=DAY, projections=[SKILL_STATS])
 
     assert isinstance(given_events, Sequence)
     assert list(given_events) == log
@@ -58,9 +58,9 @@ def test_an_event_may_lie_as_far_ahead_as_is_said(max_ahead):
     """The bound itself is fine; a microsecond more is refused, and the event is named."""
     fine, beyond = download(at=NOON + max_ahead), download(at=NOON + max_ahead + MICROSECOND)
 
-    assert list(checked([fine], now=NOON, max_ahead=max_ahead)) == [fine]
+    assert list(checked_events([fine], now=NOON, max_ahead=max_ahead)) == [fine]
     with pytest.raises(InvalidEventError, match="after the store's clock") as caught:
-        checked([fine, fine, beyond, beyond], now=NOON, max_ahead=max_ahead)
+        checked_events([fine, fine, beyond, beyond], now=NOON, max_ahead=max_ahead)
 
     assert caught.value.index == 2
     assert str(caught.value).startswith("event 2: occurred_at 2026-")
@@ -70,14 +70,14 @@ def test_without_a_bound_any_time_is_fine():
     """``timedelta.max`` is no bound."""
     events = [download(at=LAST)]
 
-    assert list(checked(events, now=NOON, max_ahead=timedelta.max)) == events
+    assert list(checked_events(events, now=NOON, max_ahead=timedelta.max)) == events
 
 
 def test_a_clock_at_the_end_of_the_calendar_bounds_nothing():
     """A bound beyond the year 9999 is no error."""
     events = [download(at=LAST)]
 
-    assert list(checked(events, now=LAST, max_ahead=DAY)) == events
+    assert list(checked_events(events, now=LAST, max_ahead=DAY)) == events
 
 
 @pytest.mark.parametrize("zone", [timezone(timedelta(hours=14)), timezone(timedelta(hours=-14))])
@@ -85,9 +85,9 @@ def test_the_zone_of_the_clock_does_not_matter(zone):
     """The store's clock may show any zone."""
     fine, beyond = download(at=NOON + DAY), download(at=NOON + DAY + MICROSECOND)
 
-    assert list(checked([fine], now=NOON.astimezone(zone), max_ahead=DAY)) == [fine]
+    assert list(checked_events([fine], now=NOON.astimezone(zone), max_ahead=DAY)) == [fine]
     with pytest.raises(InvalidEventError):
-        checked([beyond], now=NOON.astimezone(zone), max_ahead=DAY)
+        checked_events([beyond], now=NOON.astimezone(zone), max_ahead=DAY)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_the_zone_of_the_clock_does_not_matter(zone):
 def test_what_is_no_event_is_refused_and_named(bad):
     """Only events are appended."""
     with pytest.raises(InvalidEventError, match="an Event is needed, not") as caught:
-        checked([download(), bad], now=NOON, max_ahead=DAY)
+        checked_events([download(), bad], now=NOON, max_ahead=DAY)
 
     assert caught.value.index == 1
 
@@ -106,9 +106,11 @@ def test_an_event_that_a_known_table_cannot_count_is_refused():
     only_downloads = Projection("popular", {"download": Effect(counters={"downloads": 1})})
     events = [download(), star("b", "e")]
 
-    assert list(checked(events, now=NOON, max_ahead=DAY, projections=[SKILL_STATS])) == events
+    assert (
+        list(checked_events(events, now=NOON, max_ahead=DAY, projections=[SKILL_STATS])) == events
+    )
     with pytest.raises(UncountableEventError) as caught:
-        checked(events, now=NOON, max_ahead=DAY, projections=[SKILL_STATS, only_downloads])
+        checked_events(events, now=NOON, max_ahead=DAY, projections=[SKILL_STATS, only_downloads])
 
     error = caught.value
     assert (error.projection, error.reason) == ("popular", "unknown kind 'star'")
@@ -121,7 +123,7 @@ def test_the_first_fault_is_the_one_named():
     events = [star(), Event(skill_id="a", kind="comment", occurred_at=NOON), download(at=LAST)]
 
     with pytest.raises(UncountableEventError) as caught:
-        checked(events, now=NOON, max_ahead=DAY, projections=[SKILL_STATS])
+        checked_events(events, now=NOON, max_ahead=DAY, projections=[SKILL_STATS])
 
     assert caught.value.index == 1
 
@@ -134,7 +136,7 @@ def test_an_error_of_the_callers_iterator_is_the_callers():
         raise LookupError("the source is gone")
 
     with pytest.raises(LookupError, match="the source is gone"):
-        checked(events(), now=NOON, max_ahead=DAY)
+        checked_events(events(), now=NOON, max_ahead=DAY)
 
 
 # digests
@@ -143,7 +145,7 @@ def test_an_error_of_the_callers_iterator_is_the_callers():
 @given(log=logs_with_ids(agree=True))
 def test_each_id_has_the_digest_of_its_content(log):
     """Events without an id have none; the others appear once, in order."""
-    found = digests(log)
+    found = content_digests(log)
 
     ids = [event.event_id for event in log if event.event_id is not None]
     assert list(found) == list(dict.fromkeys(ids))
@@ -164,10 +166,10 @@ def test_one_id_with_two_contents_is_refused(log):
     unlike = {event_id for event_id, found in contents.items() if len(found) > 1}
 
     if not unlike:
-        assert {event_id: {digest} for event_id, digest in digests(log).items()} == contents
+        assert {event_id: {digest} for event_id, digest in content_digests(log).items()} == contents
         return
     with pytest.raises(EventIdConflictError) as caught:
-        digests(log)
+        content_digests(log)
 
     assert sorted(caught.value.event_ids) == sorted(unlike)
 
@@ -176,20 +178,22 @@ def test_a_retry_within_one_call_is_one_event():
     """The time of a retry is not compared, so a fresh clock is no conflict."""
     event, retry = download(event_id="e"), download(event_id="e", at=NOON + DAY)
 
-    found = digests([event, retry])
+    found = content_digests([event, retry])
 
-    assert list(unseen([event, retry], found, {})) == [event]
+    assert list(unseen_events([event, retry], found, {})) == [event]
 
 
-# unseen
+# unseen_events
 
 
 @given(log=logs_with_ids(agree=True), known=st.frozensets(st.sampled_from(["e", "f"])))
 def test_what_is_new_is_stored_once_in_order(log, known):
     """Retries of known ids are left out, each new id stays once, and the rest is kept."""
-    given_digests = digests(log)
+    given_digests = content_digests(log)
 
-    fresh = unseen(log, given_digests, {each: given_digests.get(each, b"") for each in known})
+    fresh = unseen_events(
+        log, given_digests, {each: given_digests.get(each, b"") for each in known}
+    )
 
     seen, wanted = set(known), []
     for event in log:
@@ -203,11 +207,11 @@ def test_what_is_new_is_stored_once_in_order(log, known):
 def test_a_known_id_with_other_content_is_refused():
     """Every id in conflict with the log is named, in the order of the events."""
     events = [star(event_id=each) for each in ("d", "e", "f", "g")]
-    found = digests(events)
+    found = content_digests(events)
     known = {"g": b"other", "e": b"another", "d": found["d"]}
 
     with pytest.raises(EventIdConflictError) as caught:
-        unseen(events, found, known)
+        unseen_events(events, found, known)
 
     assert caught.value.event_ids == ("e", "g")
 
@@ -216,11 +220,11 @@ def test_without_ids_every_event_is_new():
     """The same event twice is two events."""
     events = [download(), download()]
 
-    assert list(unseen(events, digests(events), {"e": b"known"})) == events
+    assert list(unseen_events(events, content_digests(events), {"e": b"known"})) == events
 
 
 def test_what_is_known_of_others_does_not_matter():
     """Digests of ids that are not in the call say nothing about it."""
     event = download(event_id="e")
 
-    assert list(unseen([event], digests([event]), {"f": b"known"})) == [event]
+    assert list(unseen_events([event], content_digests([event]), {"f": b"known"})) == [event]

@@ -1,6 +1,7 @@
 """Exactly-once counters from an event log."""
 
-from skillstat_agg._buckets import Granularity, bucket_start
+from skillstat_agg._appending import checked_events, content_digests, unseen_events
+from skillstat_agg._buckets import Granularity, bucket_of, bucket_start, start_of
 from skillstat_agg._commits import CHECKSUM_RANGE, Commit, CommitResult, Cursor
 from skillstat_agg._deltas import Deltas
 from skillstat_agg._effects import RETIRED, Carried, Effect
@@ -53,8 +54,13 @@ __all__ = [
     "Tally",
     "TallyStore",
     "Totals",
+    "bucket_of",
     "bucket_start",
+    "checked_events",
+    "content_digests",
     "drain",
     "fold_page",
     "shown",
+    "start_of",
+    "unseen_events",
 ]

@@ -1,7 +1,7 @@
 """What every event store's append has in common, as pure functions on the events of one call.
 
-Import the names from `skillstat_agg` instead. An adapter's append is: `checked`, then in
-one transaction `digests`, a look-up of those ids, `unseen`, and the two inserts.
+Import the names from `skillstat_agg` instead. An adapter's append is: `checked_events`, then in
+one transaction `content_digests`, a look-up of those ids, `unseen_events`, and the two inserts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from skillstat_agg.errors import (
 )
 
 
-def checked(
+def checked_events(
     events: Iterable[Event],
     *,
     now: datetime,
@@ -61,7 +61,7 @@ def checked(
     return given
 
 
-def digests(events: Iterable[Event]) -> dict[str, bytes]:
+def content_digests(events: Iterable[Event]) -> dict[str, bytes]:
     """Return the content digest by event id of those *events* that have an id, in order.
 
     Raises:
@@ -79,14 +79,14 @@ def digests(events: Iterable[Event]) -> dict[str, bytes]:
     return found
 
 
-def unseen(
+def unseen_events(
     events: Sequence[Event], given: Mapping[str, bytes], known: Mapping[str, bytes]
 ) -> Sequence[Event]:
     """Return the events to store: without retries, and each id once, in order.
 
     Args:
         events: The events of the call.
-        given: Their `digests`.
+        given: Their `content_digests`.
         known: Digest by id of those ids that are in the log already.
 
     Raises:

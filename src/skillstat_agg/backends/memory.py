@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from skillstat_agg._appending import checked, digests, unseen
+from skillstat_agg._appending import checked_events, content_digests, unseen_events
 from skillstat_agg._buckets import Granularity, buckets_between, microseconds, start_of
 from skillstat_agg._commits import Commit, CommitResult, Cursor, check_readable
 from skillstat_agg._events import (
@@ -161,9 +161,9 @@ class MemoryEventStore:
     ) -> Appended:
         self._check_open(opened)
         now = self._clock()
-        given = checked(events, now=now, max_ahead=max_ahead, projections=self._projections)
+        given = checked_events(events, now=now, max_ahead=max_ahead, projections=self._projections)
         with self._lock:
-            ids = digests(given)
+            ids = content_digests(given)
             for other in self._open:
                 if other is not opened and not ids.keys().isdisjoint(other._digests):
                     raise StoreBusyError("an event id is held by an append that is still open")
@@ -172,7 +172,7 @@ class MemoryEventStore:
                 for digests_of in (self._digests, opened._digests)
                 for key in ids.keys() & digests_of.keys()
             }
-            fresh = unseen(given, ids, known)
+            fresh = unseen_events(given, ids, known)
             for event in fresh:
                 opened._events.append(
                     RecordedEvent(

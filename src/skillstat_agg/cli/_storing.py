@@ -13,7 +13,7 @@ from typing import NamedTuple, NoReturn, TypeAlias
 import attrs
 
 from skillstat_agg import DAY_AHEAD, SKILL_STATS, Event, Projection
-from skillstat_agg._appending import checked
+from skillstat_agg._appending import checked_events
 from skillstat_agg.backends.sqlite import SQLiteEventStore, create_tables, stored_projections
 from skillstat_agg.backends.sqlite._transactions import translated
 from skillstat_agg.cli._database import created, is_new, opened
@@ -81,7 +81,7 @@ def check(path: Path, sources: Sequence[Input], rules: Rules, bad_line: BadLine)
     projections = _projections_of(path)
 
     def take(events: Sequence[Event]) -> int:
-        return len(checked(events, now=now, max_ahead=DAY_AHEAD, projections=projections))
+        return len(checked_events(events, now=now, max_ahead=DAY_AHEAD, projections=projections))
 
     _read_all("checking", sources, rules, take, bad_line)
 

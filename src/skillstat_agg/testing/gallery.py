@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import attrs
 
-from skillstat_agg._appending import checked
+from skillstat_agg._appending import checked_events
 from skillstat_agg._buckets import microseconds
 from skillstat_agg._events import Event, Place, Position, RecordedEvent
 from skillstat_agg._pages import Page
@@ -123,7 +123,7 @@ def _insert(
     rows: list[RecordedEvent], events: Iterable[Event], clock: Clock, max_ahead: timedelta
 ) -> Appended:
     now = clock()
-    given = checked(events, now=now, max_ahead=max_ahead)
+    given = checked_events(events, now=now, max_ahead=max_ahead)
     for event in given:
         rows.append(
             RecordedEvent(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeAlias
 
-from skillstat_agg._appending import checked, digests, unseen
+from skillstat_agg._appending import checked_events, content_digests, unseen_events
 from skillstat_agg._buckets import EPOCH, Granularity, from_microseconds, microseconds
 from skillstat_agg._commits import CHECKSUM_RANGE
 from skillstat_agg._events import MAX_INTEGER, Event, Place, Position, RecordedEvent, check_deltas
@@ -87,11 +87,11 @@ class SQLiteEventStore:
                 program committed: it cannot write any more and must be begun anew.
         """
         now = self._clock()
-        given = checked(events, now=now, max_ahead=max_ahead, projections=self._projections)
-        ids = digests(given)
+        given = checked_events(events, now=now, max_ahead=max_ahead, projections=self._projections)
+        ids = content_digests(given)
         with joining(self._db, "append") as sql:
             check_schema(sql)
-            fresh = unseen(given, ids, _known(sql, list(ids)))
+            fresh = unseen_events(given, ids, _known(sql, list(ids)))
             waiting = [event.event_id for event in fresh if event.event_id is not None]
             sql.executemany(
                 "INSERT INTO main.skillstat_event_ids VALUES (?, ?)",
