@@ -430,6 +430,42 @@ def test_nonsense_written_past_the_package_stops_the_drain(db, deltas):
     assert stats.cursor().count == 1
 
 
+@pytest.mark.parametrize("column", ["skill_id", "kind", "note", "deltas"])
+def test_text_that_is_no_text_stops_the_drain_too(db, column):
+    """Bytes that are not UTF-8 are nothing that append stores; what is before is committed."""
+    events, stats = stores(db)
+    events.append([download()])
+    row = {"skill_id": "'a'", "kind": "'star'", "note": "NULL", "deltas": "NULL"}
+    row[column] = "CAST(x'ff' AS TEXT)"
+    db.execute(
+        "INSERT INTO skillstat_events VALUES"
+        f" (2, {row['skill_id']}, {row['kind']}, 0, NULL, {row['deltas']}, {row['note']}, 0, 0)"
+    )
+    db.commit()
+
+    if column != "note":  # which a drain does not read, unless it reads plainly
+        with pytest.raises(UnreadableEventError, match="event at 2"):
+            drain(events, stats)
+    with pytest.raises(UnreadableEventError, match="event at 2"):
+        drain(events, stats, max_skills=5)
+
+    assert stats.cursor().count == 1
+    assert db.text_factory is str
+
+
+def test_a_trigger_of_somebody_else_is_named(db):
+    """What ends our transaction from inside is not hidden by what we then cannot undo."""
+    events, stats = stores(db)
+    db.execute(
+        "CREATE TRIGGER no BEFORE INSERT ON skill_stats_totals"
+        " BEGIN SELECT RAISE(ROLLBACK, 'not on a Sunday'); END"
+    )
+    events.append([download()])
+
+    with pytest.raises(StoreUnavailableError, match="not on a Sunday"):
+        drain(events, stats)
+
+
 def test_a_log_restored_from_a_backup_is_noticed_also_once_it_has_grown_again(tmp_path):
     """It carries its old epoch and has an event at the cursor's position, but not that one."""
     log_path, backup = tmp_path / "log.db", tmp_path / "backup.db"

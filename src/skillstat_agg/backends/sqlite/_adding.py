@@ -79,6 +79,9 @@ class _Sums:
             sql.executemany(upsert, rows)
         except (sqlite3.IntegrityError, OverflowError):
             # A sum or an amount is beyond 64 bits; the sum of an amount beyond may not be.
+            # Or a trigger of somebody else has ended the transaction.
+            if not sql.connection.in_transaction:
+                raise
             sql.execute("ROLLBACK TO skillstat_add")
             self._add_one_by_one(sql, projection, rows)
         sql.execute("RELEASE skillstat_add")

@@ -9,6 +9,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TypeAlias
 
 from skillstat_agg._appending import checked_events, content_digests, unseen_events
@@ -106,7 +107,7 @@ class SQLiteEventStore:
         with reading(self._db, "read") as sql:
             epoch = check_schema(sql)
             start = _start(sql, after, epoch)
-            rows = sql.execute(_READ, (start, min(limit, MAX_INTEGER))).fetchall()
+            rows = self._rows(sql, start, min(limit, MAX_INTEGER))
             frontier = _last(sql)
         events = _events_before_nonsense(rows)
         return Page(
@@ -115,6 +116,16 @@ class SQLiteEventStore:
             frontier=frontier,
             is_last=not rows or events[-1].position == frontier,
         )
+
+    def _rows(self, sql: sqlite3.Cursor, start: int, limit: int) -> list[_Row]:
+        """Return the rows of a page; text that is not UTF-8 comes as what no event can hold."""
+        try:
+            return sql.execute(_READ, (start, limit)).fetchall()
+        except sqlite3.OperationalError as error:
+            if not _is_undecodable(error):
+                raise
+            self._db.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+            return sql.execute(_READ, (start, limit)).fetchall()
 
     def tally(
         self, after: Place | None, /, *, limit: int, granularity: Granularity
@@ -139,8 +150,13 @@ class SQLiteEventStore:
                 before = _BEFORE_EPOCH_DAYS * timedelta(days=1) // granularity.length
                 length = granularity.length_us
                 part = (before * length, length, before, start, last)
-                counts.update(sql.execute(_PLAIN, part))
-                carrying.update(sql.execute(_CARRYING, part))
+                try:
+                    counts.update(sql.execute(_PLAIN, part))
+                    carrying.update(sql.execute(_CARRYING, part))
+                except sqlite3.OperationalError as error:
+                    if _is_undecodable(error):
+                        return None
+                    raise
                 place = Place(epoch, Position((last,)), _fingerprint_at(sql, last))
         tally = Tally(granularity, counts, {})
         if carrying:
@@ -156,6 +172,11 @@ class SQLiteEventStore:
             frontier=frontier,
             is_last=place is None or place.position == frontier,
         )
+
+
+def _is_undecodable(error: sqlite3.OperationalError) -> bool:
+    """Return whether text in the database is not UTF-8: the driver has no code for it."""
+    return str(error).startswith("Could not decode to UTF-8")
 
 
 def _start(sql: sqlite3.Cursor, after: Place | None, epoch: str) -> int:
