@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from skillstat_agg import SKILL_STATS, Effect, Event, Place, Position, Projection, drain
+from skillstat_agg import (
+    SKILL_STATS,
+    Effect,
+    Event,
+    Granularity,
+    Place,
+    Position,
+    Projection,
+    drain,
+)
 from skillstat_agg.backends.memory import MemoryEventStore
 from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
 from skillstat_agg.errors import (
@@ -255,6 +264,46 @@ def test_stats_may_follow_a_log_with_positions_of_any_length(db):
 
     assert (report.events, report.at_frontier) == (5, True)
     assert stats.cursor().place == report.after.place
+
+
+def test_converters_of_the_owner_do_not_reach_the_numbers(path, monkeypatch):
+    """What is registered for the types of columns changes nothing that we read."""
+    for name, convert in (
+        ("TEXT", lambda data: data.decode().lower()),
+        ("INTEGER", lambda data: -int(data)),
+        ("BLOB", lambda data: b"other"),
+    ):
+        monkeypatch.setitem(sqlite3.converters, name, convert)
+    with closing(sqlite3.connect(path, detect_types=sqlite3.PARSE_DECLTYPES)) as db:
+        create_tables(db, SKILL_STATS)
+        events, stats = stores(db)
+        clear = {"all_time": 2**63 - 1, "current": -(2**63)}
+        for deltas in (clear, {"all_time": -(2**63), "current": 2**63 - 1}):
+            log = [
+                Event(
+                    skill_id="X",
+                    kind="install_clear",
+                    occurred_at=NOON,
+                    deltas=deltas,
+                    event_id=f"I{deltas['all_time']}",
+                )
+            ]
+            events.append([*log, download("X", event_id="D")])
+            assert events.append(log).new == 0
+            drain(events, stats)
+
+        assert stats.totals(["X"])["X"] == {
+            "downloads": 1,
+            "stars": 0,
+            "installs_all_time": -1,
+            "installs_current": -1,
+        }
+        assert [dict(row) for row in stats.rollups("X", Granularity.DAY).values()] == [
+            {"downloads": 1, "installs": 0}
+        ]
+        assert {one.event.skill_id for one in events.read(None, limit=9).events} == {"X"}
+        assert stats.forget("X")
+        assert set(stats.cursor().controls.values()) == {0}
 
 
 @pytest.mark.parametrize("numbers", [(2**70,), (1, 0), (0,)])

@@ -91,7 +91,7 @@ class _Sums:
     ) -> None:
         """Add in Python, where integers have no end, and name the sum that has one."""
         upsert = self._upsert(", ".join(f'"{x}" = excluded."{x}"' for x in self.names))
-        names = ", ".join(f'"{name}"' for name in self.names)
+        names = ", ".join(f'+"{name}"' for name in self.names)
         where = " AND ".join(f'"{key}" = ?' for key in self.keys)
         for row in rows:
             keys, amounts = row[: len(self.keys)], row[len(self.keys) :]

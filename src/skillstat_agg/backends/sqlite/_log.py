@@ -25,14 +25,16 @@ from skillstat_agg.backends.sqlite._schema import check_schema
 from skillstat_agg.backends.sqlite._transactions import joining, reading
 from skillstat_agg.errors import HistoryChangedError, InvalidEventError, UnreadableEventError
 
+# What is selected has a + before it, which does nothing but make it an expression: converters
+# that the owner of the connection has declared for types of columns leave it alone.
 _INSERT = """
     INSERT INTO main.skillstat_events (
         skill_id, kind, occurred_at_us, event_id, deltas, note, recorded_at_us, fingerprint
     ) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 _READ = """
-    SELECT position, skill_id, kind, occurred_at_us, event_id, deltas, note, recorded_at_us,
-        fingerprint
+    SELECT +position, +skill_id, +kind, +occurred_at_us, +event_id, +deltas, +note,
+        +recorded_at_us, +fingerprint
     FROM main.skillstat_events WHERE position > ? ORDER BY position LIMIT ?
 """
 _EXTENT = """
@@ -43,11 +45,11 @@ _EXTENT = """
 """
 # The year 1 in microseconds is added first, so that the division never rounds towards zero.
 _PLAIN = """
-    SELECT skill_id, kind, (occurred_at_us + ?) / ? - ? FROM main.skillstat_events
+    SELECT +skill_id, +kind, (occurred_at_us + ?) / ? - ? FROM main.skillstat_events
     WHERE position > ? AND position <= ? AND deltas IS NULL
 """
 _CARRYING = """
-    SELECT skill_id, kind, (occurred_at_us + ?) / ? - ?, deltas FROM main.skillstat_events
+    SELECT +skill_id, +kind, (occurred_at_us + ?) / ? - ?, +deltas FROM main.skillstat_events
     WHERE position > ? AND position <= ? AND deltas IS NOT NULL
 """
 _BEFORE_EPOCH_DAYS = EPOCH.toordinal()
@@ -202,7 +204,7 @@ def _last(sql: sqlite3.Cursor) -> Position | None:
 def _fingerprint_at(sql: sqlite3.Cursor, position: int) -> int:
     """Return the fingerprint of the event at *position*; -1 where there is none."""
     row = sql.execute(
-        "SELECT fingerprint FROM main.skillstat_events WHERE position = ?", (position,)
+        "SELECT +fingerprint FROM main.skillstat_events WHERE position = ?", (position,)
     ).fetchone()
     return -1 if row is None else int(row[0])
 
@@ -215,7 +217,7 @@ def _known(sql: sqlite3.Cursor, ids: Sequence[str]) -> dict[str, bytes]:
         marks = ", ".join("?" * len(some))
         known.update(
             sql.execute(
-                "SELECT event_id, digest FROM main.skillstat_event_ids"
+                "SELECT +event_id, +digest FROM main.skillstat_event_ids"
                 f" WHERE event_id IN ({marks})",
                 some,
             )

@@ -198,7 +198,7 @@ def stored_projections(db: sqlite3.Connection) -> tuple[Projection, ...]:
     with reading(db, "stored_projections") as sql:
         check_schema(sql)
         rows = sql.execute(
-            "SELECT declared FROM main.skillstat_cursors WHERE building = '' ORDER BY projection"
+            "SELECT +declared FROM main.skillstat_cursors WHERE building = '' ORDER BY projection"
         )
         return tuple(Projection.from_table(declared) for (declared,) in rows)
 
@@ -209,7 +209,7 @@ def check_schema(sql: sqlite3.Cursor) -> str:
     Raises:
         SchemaError: If they are not.
     """
-    rows = sql.execute("SELECT version, epoch FROM main.skillstat_schema").fetchall()
+    rows = sql.execute("SELECT +version, +epoch FROM main.skillstat_schema").fetchall()
     if len(rows) != 1 or type(rows[0][0]) is not int:
         raise SchemaError("the table skillstat_schema was not made by this package")
     version, epoch = rows[0]
@@ -224,7 +224,7 @@ def check_schema(sql: sqlite3.Cursor) -> str:
 def find_cursor(sql: sqlite3.Cursor, projection: str) -> Cursor | None:
     """Return the serving cursor record of a projection; None where there is none."""
     row = sql.execute(
-        f"SELECT {', '.join(_RECORD)} FROM main.skillstat_cursors"
+        f"SELECT {', '.join(f'+{name}' for name in _RECORD)} FROM main.skillstat_cursors"
         " WHERE projection = ? AND building = ''",
         (projection,),
     ).fetchone()

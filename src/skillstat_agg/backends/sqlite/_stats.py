@@ -98,7 +98,7 @@ class SQLiteStatsStore:
             cursor = self._cursor(sql)
             stored = check_readable(cursor, self._projection)
             select = (
-                f"SELECT skill_id, {_columns(counters, stored.counters)}"
+                f"SELECT +skill_id, {_columns(counters, stored.counters)}"
                 f" FROM {totals_table(self._projection.name)}"
             )
             rows = (
@@ -154,7 +154,7 @@ class SQLiteStatsStore:
             if sql.rowcount == 0:
                 return False
             names = sql.execute(
-                "SELECT projection FROM main.skillstat_cursors WHERE building = ''"
+                "SELECT +projection FROM main.skillstat_cursors WHERE building = ''"
             ).fetchall()
             for (name,) in names:
                 _drop(sql, name, skill_id, now)
@@ -176,7 +176,7 @@ class SQLiteStatsStore:
 
 def _columns(names: tuple[str, ...], stored: tuple[str, ...]) -> str:
     """Return *names* as columns to select; 0 for those that the stored table has not yet."""
-    return ", ".join(f'"{name}"' if name in stored else "0" for name in names)
+    return ", ".join(f'+"{name}"' if name in stored else "0" for name in names)
 
 
 def _by_some(
@@ -192,7 +192,7 @@ def _forgotten(sql: sqlite3.Cursor, skill_ids: Sequence[str]) -> frozenset[str]:
     """Return those of the skills that are forgotten."""
     if sql.execute("SELECT 1 FROM main.skillstat_forgotten LIMIT 1").fetchone() is None:
         return frozenset()
-    select = "SELECT skill_id FROM main.skillstat_forgotten WHERE skill_id IN"
+    select = "SELECT +skill_id FROM main.skillstat_forgotten WHERE skill_id IN"
     return frozenset(skill for skill, *_ in _by_some(sql, select, skill_ids))
 
 
@@ -220,7 +220,7 @@ def _rollups_of(
             SELECT (SELECT min({bucket}) FROM {table} WHERE {bucket} > _start)
             FROM _there WHERE _start < ?
         )
-        SELECT {bucket}, {columns} FROM _there CROSS JOIN {table}
+        SELECT +{bucket}, {columns} FROM _there CROSS JOIN {table}
         WHERE {bucket} = _start AND skill_id = ? AND _start <= ? ORDER BY {bucket}
         """,
         (first, last, skill_id, last),
@@ -234,14 +234,14 @@ def _drop(sql: sqlite3.Cursor, name: str, skill_id: str, now: datetime) -> None:
     if cursor is None or stored is None or stored.name != name:
         raise SchemaError(f"the cursor record of projection {name!r} was changed by other hands")
     controls = dict(cursor.controls)
-    names = ", ".join(f'"{counter}"' for counter in stored.counters)
+    names = ", ".join(f'+"{counter}"' for counter in stored.counters)
     table = totals_table(name)
     row = sql.execute(f"SELECT {names} FROM {table} WHERE skill_id = ?", (skill_id,)).fetchone()
     for counter, value in zip(stored.counters, row or (0,) * len(stored.counters), strict=True):
         controls[counter] -= value
     sql.execute(f"DELETE FROM {table} WHERE skill_id = ?", (skill_id,))
     for each in stored.granularities if stored.columns else ():
-        columns = ", ".join(f'"{column}"' for column in stored.columns)
+        columns = ", ".join(f'+"{column}"' for column in stored.columns)
         everything = buckets_between(None, None, each)
         rows = _rollups_of(sql, name, each, columns, skill_id, everything)
         for _, *sums in rows:
