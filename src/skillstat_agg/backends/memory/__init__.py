@@ -1,0 +1,10 @@
+"""A log and stats in memory: for tests, and as the shortest text of the contract.
+
+Allocation and visibility are kept apart, as in a database: an append can be held open,
+committed late or rolled back, and later appends may become visible before it.
+"""
+
+from skillstat_agg.backends.memory._log import MemoryEventStore, OpenAppend
+from skillstat_agg.backends.memory._stats import MemoryDatabase, MemoryStatsStore
+
+__all__ = ["MemoryDatabase", "MemoryEventStore", "MemoryStatsStore", "OpenAppend"]
