@@ -8,7 +8,12 @@ import pytest
 
 from skillstat_agg import SKILL_STATS, Position
 from skillstat_agg.backends.memory import MemoryDatabase, MemoryEventStore, MemoryStatsStore
-from skillstat_agg.errors import EventIdConflictError, InvalidEventError, StoreBusyError
+from skillstat_agg.errors import (
+    EventIdConflictError,
+    InvalidEventError,
+    StoreBusyError,
+    StoreUnavailableError,
+)
 from tests.logs import NOON, download
 
 
@@ -90,3 +95,17 @@ def test_stores_of_one_database_see_each_other():
     one = MemoryStatsStore(SKILL_STATS, database)
 
     assert MemoryStatsStore(SKILL_STATS, database).cursor() == one.cursor()
+
+
+def test_an_append_that_is_over_takes_nothing_more():
+    """What is added after its end would never be seen."""
+    log = MemoryEventStore()
+    held = log.begin()
+    held.append([download()])
+    held.commit()
+
+    for refused in (lambda: held.append([download()]), held.commit, held.rollback):
+        with pytest.raises(StoreUnavailableError, match="begin another one"):
+            refused()
+
+    assert len(positions(log)) == 1
