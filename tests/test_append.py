@@ -149,3 +149,20 @@ def test_events_come_back_as_they_were_appended(site_of, given_events, note):
 
         assert [one.event for one in stored] == given_events + noted
         assert all(0 <= one.fingerprint < 2**32 for one in stored)
+
+
+@in_every_site
+def test_more_ids_than_one_look_up_takes(site_of):
+    """Retries are found, and skills are read, however many there are in one call."""
+    with site_of() as site:
+        client = site.client()
+        log = [download(f"skill {number}", event_id=str(number)) for number in range(1_201)]
+        client.events.append(log[::2])
+
+        again = client.events.append(log)
+        drain(client.events, client.stats)
+
+        assert again.new == len(log[1::2])
+        totals = client.stats.totals(event.skill_id for event in log)
+        assert len(totals) == 1_201
+        assert {row["downloads"] for row in totals.values()} == {1}

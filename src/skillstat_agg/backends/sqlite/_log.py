@@ -21,6 +21,7 @@ from skillstat_agg._projections import Projection
 from skillstat_agg._stores import DAY_AHEAD, Appended
 from skillstat_agg._tallies import Tally
 from skillstat_agg.backends._clocks import Clock, utc_now
+from skillstat_agg.backends.sqlite._lookups import rows_of
 from skillstat_agg.backends.sqlite._schema import check_schema
 from skillstat_agg.backends.sqlite._transactions import joining, reading
 from skillstat_agg.errors import HistoryChangedError, InvalidEventError, UnreadableEventError
@@ -53,7 +54,6 @@ _CARRYING = """
     WHERE position > ? AND position <= ? AND deltas IS NOT NULL
 """
 _BEFORE_EPOCH_DAYS = EPOCH.toordinal()
-_IDS_AT_ONCE = 500
 _Row: TypeAlias = tuple[int, str, str, int, str | None, str | None, str | None, int, int]
 
 
@@ -211,18 +211,8 @@ def _fingerprint_at(sql: sqlite3.Cursor, position: int) -> int:
 
 def _known(sql: sqlite3.Cursor, ids: Sequence[str]) -> dict[str, bytes]:
     """Return the digest by id of those ids that are in the log."""
-    known: dict[str, bytes] = {}
-    for first in range(0, len(ids), _IDS_AT_ONCE):
-        some = ids[first : first + _IDS_AT_ONCE]
-        marks = ", ".join("?" * len(some))
-        known.update(
-            sql.execute(
-                "SELECT +event_id, +digest FROM main.skillstat_event_ids"
-                f" WHERE event_id IN ({marks})",
-                some,
-            )
-        )
-    return known
+    select = "SELECT +event_id, +digest FROM main.skillstat_event_ids WHERE event_id IN"
+    return dict(rows_of(sql, select, ids))
 
 
 def _rows(events: Sequence[Event], recorded_at_us: int) -> Iterator[tuple[object, ...]]:

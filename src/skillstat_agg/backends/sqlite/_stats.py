@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 
 import attrs
@@ -20,6 +20,7 @@ from skillstat_agg._projections import Projection
 from skillstat_agg._stores import Rollups, Totals
 from skillstat_agg.backends._clocks import Clock, utc_now
 from skillstat_agg.backends.sqlite._adding import add_deltas, bucket_text
+from skillstat_agg.backends.sqlite._lookups import rows_of
 from skillstat_agg.backends.sqlite._schema import (
     check_schema,
     find_cursor,
@@ -33,8 +34,6 @@ from skillstat_agg.errors import (
     CursorConflictError,
     SchemaError,
 )
-
-_IDS_AT_ONCE = 500
 
 
 class SQLiteStatsStore:
@@ -104,7 +103,7 @@ class SQLiteStatsStore:
             rows = (
                 sql.execute(select)
                 if wanted is None
-                else _by_some(sql, f"{select} WHERE skill_id IN", wanted)
+                else rows_of(sql, f"{select} WHERE skill_id IN", wanted)
             )
             return Totals(
                 cursor, {skill: dict(zip(counters, sums, strict=True)) for skill, *sums in rows}
@@ -179,21 +178,12 @@ def _columns(names: tuple[str, ...], stored: tuple[str, ...]) -> str:
     return ", ".join(f'+"{name}"' if name in stored else "0" for name in names)
 
 
-def _by_some(
-    sql: sqlite3.Cursor, select: str, values: Sequence[str]
-) -> Iterator[tuple[str, *tuple[int, ...]]]:
-    """Return the rows of *select* for these values, some hundred values at a time."""
-    for first in range(0, len(values), _IDS_AT_ONCE):
-        some = values[first : first + _IDS_AT_ONCE]
-        yield from sql.execute(f"{select} ({', '.join('?' * len(some))})", some)
-
-
 def _forgotten(sql: sqlite3.Cursor, skill_ids: Sequence[str]) -> frozenset[str]:
     """Return those of the skills that are forgotten."""
     if sql.execute("SELECT 1 FROM main.skillstat_forgotten LIMIT 1").fetchone() is None:
         return frozenset()
     select = "SELECT +skill_id FROM main.skillstat_forgotten WHERE skill_id IN"
-    return frozenset(skill for skill, *_ in _by_some(sql, select, skill_ids))
+    return frozenset(skill for skill, *_ in rows_of(sql, select, skill_ids))
 
 
 def _rollups_of(
