@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
@@ -19,31 +18,11 @@ from skillstat_agg._events import (
 from skillstat_agg._projections import Projection
 from skillstat_agg._stores import Counters, Rollups, Totals
 from skillstat_agg.backends._clocks import Clock, utc_now
+from skillstat_agg.backends.memory._database import MemoryDatabase, Stats
 from skillstat_agg.errors import (
     CursorConflictError,
     OutOfRangeError,
 )
-
-
-@attrs.frozen
-class _Stats:
-    """The stored numbers of one projection: replaced as a whole, so never seen in part."""
-
-    cursor: Cursor
-    totals: Mapping[str, Counters]
-    rollups: Mapping[Granularity, Mapping[tuple[int, str], Counters]]
-
-
-class MemoryDatabase:
-    """Where the stats of one or several projections live together.
-
-    Forgotten skills belong to it, not to a projection.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._stats: dict[str, _Stats] = {}
-        self._forgotten: frozenset[str] = frozenset()
 
 
 class MemoryStatsStore:
@@ -65,7 +44,7 @@ class MemoryStatsStore:
         self._projection = projection
         self._database = MemoryDatabase() if database is None else database
         self._clock = clock
-        start = _Stats(
+        start = Stats(
             Cursor.start(projection, clock()),
             {},
             {granularity: {} for granularity in projection.granularities},
@@ -111,7 +90,7 @@ class MemoryStatsStore:
                 for each, rows in applied.rollups.items()
             }
             cursor = commit.cursor(applied, self._clock())
-            self._database._stats[self._projection.name] = _Stats(
+            self._database._stats[self._projection.name] = Stats(
                 cursor,
                 {**stats.totals, **totals},
                 {each: {**rows, **rollups[each]} for each, rows in stats.rollups.items()},
@@ -179,7 +158,7 @@ class MemoryStatsStore:
                 self._database._stats[name] = _without(stats, skill_id, now)
             return True
 
-    def _stats(self) -> _Stats:
+    def _stats(self) -> Stats:
         return self._database._stats[self._projection.name]
 
     def _sum(
@@ -202,7 +181,7 @@ def _filled(names: tuple[str, ...], row: Counters) -> Counters:
     return {name: row.get(name, 0) for name in names}
 
 
-def _without(stats: _Stats, skill_id: str, at: datetime) -> _Stats:
+def _without(stats: Stats, skill_id: str, at: datetime) -> Stats:
     """Return *stats* after a skill was forgotten."""
     controls = dict(stats.cursor.controls)
     for name, value in stats.totals.get(skill_id, {}).items():
@@ -213,7 +192,7 @@ def _without(stats: _Stats, skill_id: str, at: datetime) -> _Stats:
         for key in rows.keys() - rollups[each].keys():
             for name, value in rows[key].items():
                 controls[f"{each.value}.{name}"] -= value
-    return _Stats(
+    return Stats(
         attrs.evolve(
             stats.cursor, controls=controls, revision=stats.cursor.revision + 1, updated_at=at
         ),
