@@ -21,9 +21,10 @@ from skillstat_agg.errors import (
     InvalidBoundError,
     UncountableEventError,
 )
+from skillstat_agg.testing._twins import AsyncStats, behind_coroutines
 from tests.logs import NOON, download, event_logs
 from tests.sites import SITES, Client
-from tests.stepping import SteppedStats, run, stepped
+from tests.stepping import run
 
 T = TypeVar("T")
 
@@ -154,7 +155,7 @@ def test_the_protocols_ask_for_the_same(protocol):
 
 
 def stepped_drain(client: Client, **options) -> Coroutine[None, None, FoldReport]:
-    return aio.drain(stepped(client.events), SteppedStats(client.stats), **options)
+    return aio.drain(behind_coroutines(client.events), AsyncStats(client.stats), **options)
 
 
 def plain(report: FoldReport) -> dict[str, object]:
@@ -200,7 +201,9 @@ def test_the_twin_folds_one_page(site_of, run_it):
         client = site.client()
         client.events.append([download()] * 3)
 
-        report = run_it(aio.fold_page(stepped(client.events), SteppedStats(client.stats), page=2))
+        report = run_it(
+            aio.fold_page(behind_coroutines(client.events), AsyncStats(client.stats), page=2)
+        )
 
         assert (report.events, report.at_frontier) == (2, False)
         assert client.stats.totals()["a"]["downloads"] == 2
@@ -236,12 +239,12 @@ def test_the_twin_checks_its_bounds(name):
 def wins_in_between(client: Client, drain_it: Callable[[], FoldReport]) -> Awaitable[FoldReport]:
     """Return a fold of the twin in whose middle another worker drains the log."""
 
-    class Overtaken(SteppedStats):
+    class Overtaken(AsyncStats):
         async def commit(self, commit, /):
             drain_it()
             return await super().commit(commit)
 
-    return aio.fold_page(stepped(client.events), Overtaken(client.stats))
+    return aio.fold_page(behind_coroutines(client.events), Overtaken(client.stats))
 
 
 @in_every_site
@@ -278,7 +281,7 @@ def test_many_drains_at_once_count_each_event_once(site_of):
 def test_a_conflict_that_nobody_caused_is_no_lost_race():
     """A store that refuses a commit from its own record breaks its contract, here as there."""
 
-    class Stubborn(SteppedStats):
+    class Stubborn(AsyncStats):
         async def commit(self, commit, /):
             raise CursorConflictError(commit.expected.projection)
 
@@ -287,4 +290,4 @@ def test_a_conflict_that_nobody_caused_is_no_lost_race():
         client.events.append([download()])
 
         with pytest.raises(skillstat_agg.SkillstatError, match="compare_and_set"):
-            run(aio.drain(stepped(client.events), Stubborn(client.stats)))
+            run(aio.drain(behind_coroutines(client.events), Stubborn(client.stats)))

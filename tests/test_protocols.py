@@ -12,7 +12,7 @@ import skillstat_agg
 from skillstat_agg import SKILL_STATS, EventStore, StatsStore, TallyStore, aio
 from skillstat_agg.backends.memory import MemoryEventStore, MemoryStatsStore
 from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore
-from tests.stepping import SteppedEvents, SteppedStats, SteppedTallies, stepped
+from skillstat_agg.testing._twins import AsyncEvents, AsyncStats, AsyncTallies, behind_coroutines
 
 
 def test_the_memory_stores_keep_their_protocols():
@@ -37,25 +37,25 @@ def test_the_sqlite_stores_keep_their_protocols():
     assert stats.projection == SKILL_STATS
 
 
-def test_the_stepped_stores_keep_the_protocols_of_the_twin():
-    """The stores that are stepped by hand are what the twin asks for."""
-    log: aio.EventStore = SteppedEvents(MemoryEventStore())
-    tallied = SteppedTallies(MemoryEventStore())
+def test_the_stores_behind_coroutines_keep_the_protocols_of_the_twin():
+    """What stands behind coroutines is what the twin asks for."""
+    log: aio.EventStore = AsyncEvents(MemoryEventStore())
+    tallied = AsyncTallies(MemoryEventStore())
     tallies: aio.TallyStore = tallied
     log_with_tallies: aio.EventStore = tallied
-    stats: aio.StatsStore = SteppedStats(MemoryStatsStore(SKILL_STATS))
+    stats: aio.StatsStore = AsyncStats(MemoryStatsStore(SKILL_STATS))
 
     assert not isinstance(log, aio.TallyStore)
     assert isinstance(log_with_tallies, aio.TallyStore)
-    assert isinstance(tallies, SteppedEvents)
+    assert isinstance(tallies, AsyncEvents)
     assert stats.projection == SKILL_STATS
 
 
 def test_a_proxy_hands_a_tally_on():
-    """A stepped store tallies by itself exactly if the store behind it does."""
+    """A store behind coroutines tallies by itself exactly if the store behind it does."""
     with closing(sqlite3.connect(":memory:")) as db:
-        with_tally = stepped(SQLiteEventStore(db))
-    without = stepped(MemoryEventStore())
+        with_tally = behind_coroutines(SQLiteEventStore(db))
+    without = behind_coroutines(MemoryEventStore())
 
     assert isinstance(with_tally, aio.TallyStore)
     assert not isinstance(without, aio.TallyStore)

@@ -42,9 +42,10 @@ from skillstat_agg import (
 )
 from skillstat_agg._buckets import bucket_of
 from skillstat_agg.errors import StoreBusyError, UncountableEventError
+from skillstat_agg.testing._twins import AsyncStats, behind_coroutines
 from tests.logs import NOON, download
 from tests.sites import SITES, Clock, Site, SQLiteSite
-from tests.stepping import SteppedStats, run, stepped
+from tests.stepping import run
 
 Facts: TypeAlias = dict[str, Any]
 Case: TypeAlias = dict[str, Any]
@@ -394,7 +395,9 @@ def overtake(case: Case, new_bench: NewBench) -> Facts:
     bench = new_bench()
     bench.append(case["given"]["events"])
     other = bench.site.client(bench.projection)
-    slow = aio.fold_page(stepped(bench.client.events), SteppedStats(bench.client.stats), page=3)
+    slow = aio.fold_page(
+        behind_coroutines(bench.client.events), AsyncStats(bench.client.stats), page=3
+    )
     for _ in range(3):  # up to its commit, the third call of a store
         slow.send(None)
 

@@ -128,7 +128,8 @@ class EventStore(Protocol):
 
         Joins the transaction of its caller where the connection is inside one; then the
         events are there when, and only when, that transaction commits. Otherwise they
-        are committed on return. *events* is read to its end before anything is locked.
+        are committed on return. *events* is read to its end before anything is locked. A
+        call that raises has stored nothing, and the caller's transaction can go on.
 
         Args:
             events: Events; none is fine.

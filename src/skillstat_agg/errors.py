@@ -243,7 +243,7 @@ class OutOfRangeError(SkillstatError, OverflowError):
 class StoreContractError(SkillstatError):
     """A store broke a law of its protocol. Nothing was written.
 
-    Reaction: repair the store.
+    Reaction: repair the store; the conformance kit (`skillstat_agg.testing`) shows where.
 
     Attributes:
         law: Name of the law, as in the protocol's docstring.

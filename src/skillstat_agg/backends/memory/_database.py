@@ -43,7 +43,7 @@ class MemoryDatabase:
         self._lock = threading.RLock()
         # The log: what is visible, in the order of positions, and what is not yet.
         self._epoch = uuid.uuid4().hex
-        self._last = (0, -1)
+        self._last: tuple[int, int] = (0, -1)
         self._visible: list[RecordedEvent] = []
         self._digests: dict[str, bytes] = {}
         self._open: list[Pending] = []

@@ -1,0 +1,237 @@
+"""The kit's clients: the author's stores, with every call written down and, for actors, stopped.
+
+Each client has two faces. `events` and `stats` call at once. `stepped_events` and
+`stepped_stats` are the asynchronous twins' stores: they give way before each call, so that a
+scheduler can let others move there.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, TypeAlias, TypeVar, cast
+
+from skillstat_agg import aio
+from skillstat_agg._buckets import Granularity
+from skillstat_agg._commits import Commit, CommitResult, Cursor
+from skillstat_agg._events import Event, Place
+from skillstat_agg._pages import Page, TalliedPage
+from skillstat_agg._projections import Projection
+from skillstat_agg._stores import (
+    DAY_AHEAD,
+    Appended,
+    EventStore,
+    Rollups,
+    StatsStore,
+    Totals,
+)
+from skillstat_agg.testing._doors import Door
+from skillstat_agg.testing._steps import Record, Step
+
+T = TypeVar("T")
+
+Waiting: TypeAlias = Future[object] | None
+"""What an actor gives way with: None before a call, its answer while that is not there."""
+
+
+@types.coroutine
+def give_way(future: Future[object] | None = None) -> Generator[Waiting, None, None]:
+    """Give way once."""
+    yield future
+
+
+class Line:
+    """A client's line to its stores: every call goes through it."""
+
+    def __init__(self, name: str, record: Record, door: Door) -> None:
+        self.name = name
+        self._record = record
+        self._door = door
+
+    def call(self, what: str, given: object, function: Callable[[], Any]) -> Any:
+        """Call now, and return or raise what comes of it."""
+        return self._record.call(self.name, what, given, partial(self._door.now, function))
+
+    async def step(self, what: str, given: object, function: Callable[[], Any]) -> Any:
+        """Give way, then call; give way again while there is no answer."""
+        await give_way()
+        if self._door.is_here:
+            return self.call(what, given, function)
+        future = self._door.submit(function)
+        self._record.waiting[self.name] = Step(self.name, what, given)
+        while not future.done():
+            await give_way(future)
+        del self._record.waiting[self.name]
+        return self._record.call(self.name, what, given, future.result)
+
+
+class Events:
+    """An event store over a line."""
+
+    def __init__(self, store: EventStore | aio.EventStore, line: Line) -> None:
+        self._store: Any = store
+        self._line = line
+
+    def append(self, events: Iterable[Event], /, *, max_ahead: timedelta | None = None) -> Appended:
+        """Append now; without *max_ahead* the bound is the store's own."""
+        given = events if isinstance(events, tuple) else None
+        call = partial(self._store.append, events)
+        if max_ahead is not None:
+            call = partial(call, max_ahead=max_ahead)
+        return cast(Appended, self._line.call("append", given, call))
+
+    def read(self, after: Place | None, /, *, limit: int) -> Page:
+        """Read now."""
+        call = partial(self._store.read, after, limit=limit)
+        return cast(Page, self._line.call("read", after, call))
+
+
+class TalliedEvents(Events):
+    """An event store with a tally of its own, over a line."""
+
+    def tally(
+        self, after: Place | None, /, *, limit: int, granularity: Granularity
+    ) -> TalliedPage | None:
+        """Tally now."""
+        call = partial(self._store.tally, after, limit=limit, granularity=granularity)
+        return cast(TalliedPage | None, self._line.call("tally", after, call))
+
+
+class SteppedEvents:
+    """An event store over a line, stopped before each call."""
+
+    def __init__(self, store: EventStore | aio.EventStore, line: Line) -> None:
+        self._store: Any = store
+        self._line = line
+
+    async def append(
+        self, events: Iterable[Event], /, *, max_ahead: timedelta = DAY_AHEAD
+    ) -> Appended:
+        """Give way, then append."""
+        given = events if isinstance(events, tuple) else None
+        call = partial(self._store.append, events, max_ahead=max_ahead)
+        return cast(Appended, await self._line.step("append", given, call))
+
+    async def read(self, after: Place | None, /, *, limit: int) -> Page:
+        """Give way, then read."""
+        call = partial(self._store.read, after, limit=limit)
+        return cast(Page, await self._line.step("read", after, call))
+
+
+class SteppedTallies(SteppedEvents):
+    """The same for a store with a tally of its own."""
+
+    async def tally(
+        self, after: Place | None, /, *, limit: int, granularity: Granularity
+    ) -> TalliedPage | None:
+        """Give way, then tally."""
+        call = partial(self._store.tally, after, limit=limit, granularity=granularity)
+        return cast(TalliedPage | None, await self._line.step("tally", after, call))
+
+
+class Stats:
+    """A stats store over a line."""
+
+    def __init__(self, store: StatsStore | aio.StatsStore, line: Line) -> None:
+        self._store: Any = store
+        self._line = line
+
+    @property
+    def projection(self) -> Projection:
+        """The projection whose stats these are."""
+        return cast(Projection, self._store.projection)
+
+    def cursor(self) -> Cursor:
+        """Return the cursor now."""
+        return cast(Cursor, self._line.call("cursor", None, self._store.cursor))
+
+    def commit(self, commit: Commit, /) -> CommitResult:
+        """Commit now."""
+        call = partial(self._store.commit, commit)
+        return cast(CommitResult, self._line.call("commit", commit, call))
+
+    def totals(self, skill_ids: Iterable[str] | None = None, /) -> Totals:
+        """Return the totals now."""
+        call = partial(self._store.totals, skill_ids)
+        return cast(Totals, self._line.call("totals", None, call))
+
+    def rollups(
+        self,
+        skill_id: str,
+        granularity: Granularity,
+        /,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Rollups:
+        """Return the rollups now."""
+        call = partial(self._store.rollups, skill_id, granularity, since=since, until=until)
+        return cast(Rollups, self._line.call("rollups", skill_id, call))
+
+    def forget(self, skill_id: str, /) -> bool:
+        """Forget now."""
+        call = partial(self._store.forget, skill_id)
+        return cast(bool, self._line.call("forget", skill_id, call))
+
+
+class SteppedStats:
+    """A stats store over a line, stopped before each call."""
+
+    def __init__(self, store: StatsStore | aio.StatsStore, line: Line) -> None:
+        self._store: Any = store
+        self._line = line
+
+    @property
+    def projection(self) -> Projection:
+        """The projection whose stats these are."""
+        return cast(Projection, self._store.projection)
+
+    async def cursor(self) -> Cursor:
+        """Give way, then return the cursor."""
+        return cast(Cursor, await self._line.step("cursor", None, self._store.cursor))
+
+    async def commit(self, commit: Commit, /) -> CommitResult:
+        """Give way, then commit."""
+        call = partial(self._store.commit, commit)
+        return cast(CommitResult, await self._line.step("commit", commit, call))
+
+    async def totals(self, skill_ids: Iterable[str] | None = None, /) -> Totals:
+        """Give way, then return the totals."""
+        call = partial(self._store.totals, skill_ids)
+        return cast(Totals, await self._line.step("totals", None, call))
+
+    async def rollups(
+        self,
+        skill_id: str,
+        granularity: Granularity,
+        /,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Rollups:
+        """Give way, then return the rollups."""
+        call = partial(self._store.rollups, skill_id, granularity, since=since, until=until)
+        return cast(Rollups, await self._line.step("rollups", skill_id, call))
+
+    async def forget(self, skill_id: str, /) -> bool:
+        """Give way, then forget."""
+        call = partial(self._store.forget, skill_id)
+        return cast(bool, await self._line.step("forget", skill_id, call))
+
+
+def events_over(store: EventStore | aio.EventStore, line: Line) -> Events:
+    """Return the face that calls at once."""
+    return TalliedEvents(store, line) if has_tally(store) else Events(store, line)
+
+
+def stepped_events_over(store: EventStore | aio.EventStore, line: Line) -> SteppedEvents:
+    """Return the face that gives way."""
+    return SteppedTallies(store, line) if has_tally(store) else SteppedEvents(store, line)
+
+
+def has_tally(store: EventStore | aio.EventStore) -> bool:
+    """Return whether a store tallies by itself."""
+    return callable(getattr(store, "tally", None))

@@ -1,0 +1,344 @@
+"""One client of a case: what checks and actors do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any, Generic, Literal, TypeVar, cast
+
+import attrs
+
+from skillstat_agg import aio
+from skillstat_agg._events import Event
+from skillstat_agg._folding import DEFAULT_PAGE, FoldReport, drain
+from skillstat_agg._stores import Appended
+from skillstat_agg.errors import StoreBusyError
+from skillstat_agg.testing._clients import (
+    Line,
+    Stats,
+    SteppedEvents,
+    SteppedStats,
+    Waiting,
+    events_over,
+    has_tally,
+    stepped_events_over,
+)
+from skillstat_agg.testing._doors import Door, entering, leaving
+from skillstat_agg.testing._harness import (
+    AsyncOpenAppend,
+    OpenAppend,
+    OpenedClient,
+)
+from skillstat_agg.testing._opening import checked_client, checked_open_append
+from skillstat_agg.testing._steps import LATE, ROLLBACK, Killed, Record
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Actor(Generic[T]):
+    """Production code over the stores of one client, to be stepped.
+
+    Attributes:
+        handle: The client; it dies with the actor.
+        moves: What is stepped.
+    """
+
+    handle: Handle
+    moves: Coroutine[Waiting, None, T]
+
+
+@attrs.define
+class Committed:
+    """What a case knows of the events that its clients have appended.
+
+    Attributes:
+        events: Those that are in the log, without retries.
+        unsure: Appends whose client died inside: all of one are in the log, or none.
+        forgotten: The skills that were forgotten.
+        forgetting: Skills whose forget has begun and has not come back, or never will:
+            they are forgotten, or not.
+        began: How many appends of several calls were begun.
+        latest: The largest number of such an append, or of a plain one, that is visible.
+    """
+
+    events: list[Event] = attrs.field(factory=list)
+    unsure: list[tuple[Event, ...]] = attrs.field(factory=list)
+    forgotten: set[str] = attrs.field(factory=set)
+    forgetting: list[str] = attrs.field(factory=list)
+    began: int = 0
+    latest: int = 0
+
+    def begin(self) -> int:
+        """Return the number of an append that begins now."""
+        self.began += 1
+        return self.began
+
+    def add(self, events: Iterable[Event], number: int) -> bool:
+        """Note what was committed; return whether something that began later was before it."""
+        known = {event.event_id for event in self.events}
+        is_late = False
+        for event in events:
+            if event.event_id is None or event.event_id not in known:
+                self.events.append(event)
+                known.add(event.event_id)
+                is_late = number < self.latest
+        self.latest = max(self.latest, number)
+        return is_late
+
+
+class Held:
+    """An append that is held open, over a client's line.
+
+    Attributes:
+        opened: What ``Client.begin`` returned.
+    """
+
+    def __init__(
+        self, opened: OpenAppend | AsyncOpenAppend, line: Line, log: Committed, record: Record
+    ) -> None:
+        self.opened: Any = opened
+        self._line = line
+        self._log = log
+        self._record = record
+        self._number = log.begin()
+        self._events: list[Event] = []
+
+    def append(self, *events: Event) -> Appended:
+        """Append now."""
+        appended = self._line.call("append", events, partial(self.opened.append, events))
+        self._events += events
+        return cast(Appended, appended)
+
+    def commit(self) -> None:
+        """Commit now."""
+        self._line.call("commit", tuple(self._events), self.opened.commit)
+        self._committed()
+
+    def rollback(self) -> None:
+        """Roll back now."""
+        self._line.call("rollback", tuple(self._events), self.opened.rollback)
+        self._record.facts.add(ROLLBACK)
+
+    async def stepped_append(self, events: tuple[Event, ...]) -> None:
+        """Give way, then append."""
+        await self._line.step("append", events, partial(self.opened.append, events))
+        self._events += events
+
+    async def stepped_commit(self) -> None:
+        """Give way, then commit."""
+        try:
+            await self._line.step("commit", tuple(self._events), self.opened.commit)
+        except Killed:
+            self._log.unsure.append(tuple(self._events))
+            raise
+        self._committed()
+
+    async def stepped_rollback(self) -> None:
+        """Give way, then roll back."""
+        await self._line.step("rollback", tuple(self._events), self.opened.rollback)
+        self._record.facts.add(ROLLBACK)
+
+    def _committed(self) -> None:
+        if self._log.add(self._events, self._number):
+            self._record.facts.add(LATE)
+
+
+class Handle:
+    """A client of a case.
+
+    Attributes:
+        name: What the client is called in the schedule.
+        events: The event store; each call is made at once.
+        stats: The stats store; each call is made at once.
+        has_tally: Whether the event store tallies by itself.
+        can_begin: Whether appends can be held open.
+        is_dead: Whether the client was closed.
+        is_dying: Whether the client has died inside a call that is not over yet.
+    """
+
+    def __init__(
+        self, name: str, opened: OpenedClient, door: Door, record: Record, log: Committed
+    ) -> None:
+        self.name = name
+        self._opened = opened
+        self._door = door
+        self._record = record
+        self._log = log
+        self._line = Line(name, record, door)
+        self._moves: list[Coroutine[Waiting, None, Any]] = []
+        self.is_dead = False
+        self.is_dying = False
+        try:
+            self._client = checked_client(opened, door.now(entering(opened)))
+        except BaseException:
+            door.close()
+            raise
+        self.has_tally = has_tally(self._client.events)
+        self.events = events_over(self._client.events, self._line)
+        self.stats = Stats(self._client.stats, self._line)
+        self.can_begin = self._client.begin is not None
+
+    def close(self) -> None:
+        """Close the client, as the end of its program would."""
+        if self.is_dead:
+            return
+        self.is_dead = True
+        for moves in self._moves:
+            moves.close()
+        try:
+            if self.is_busy and self._record.has_hung:
+                self._door.submit(leaving(self._opened))  # if it should ever come back
+            else:
+                with self._record.doing(self.name, "close"):
+                    self._door.now(leaving(self._opened))
+        except Killed:
+            pass  # a dead client cannot say goodbye
+        finally:
+            self._door.close()
+
+    def stack(self) -> str:
+        """Return where in the author's code a call does not go on, if that is known."""
+        return self._door.stack()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call is not over."""
+        return self._door.is_busy
+
+    def append(self, *events: Event) -> Appended:
+        """Append now, and remember what is in the log."""
+        appended = self.events.append(events)
+        self._log.add(events, self._log.begin())
+        return appended
+
+    def forget(self, skill_id: str) -> bool:
+        """Forget a skill now, and remember it."""
+        is_new = self.stats.forget(skill_id)
+        self._log.forgotten.add(skill_id)
+        return is_new
+
+    def begin(self) -> Held:
+        """Begin an append now, to be held open."""
+        begin = self._client.begin
+        assert begin is not None, "the harness declares no begin"
+        opened = checked_open_append(self._line.call("begin", None, begin))
+        return Held(opened, self._line, self._log, self._record)
+
+    def drain(
+        self,
+        *,
+        page: int = DEFAULT_PAGE,
+        max_events: int | None = None,
+        max_skills: int | None = None,
+    ) -> FoldReport:
+        """Drain now."""
+        return drain(
+            self.events, self.stats, page=page, max_events=max_events, max_skills=max_skills
+        )
+
+    # Actors
+
+    def _actor(self, moves: Coroutine[Waiting, None, T]) -> Actor[T]:
+        self._moves.append(moves)
+        return Actor(self, moves)
+
+    def draining(
+        self, *, page: int = DEFAULT_PAGE, plain: bool = False, max_events: int | None = None
+    ) -> Actor[FoldReport | None]:
+        """Return an actor that drains; *plain*: without the store's own tally."""
+        events = (
+            SteppedEvents(self._client.events, self._line)
+            if plain
+            else stepped_events_over(self._client.events, self._line)
+        )
+        stats = SteppedStats(self._client.stats, self._line)
+        return self._actor(_drain(events, stats, page, max_events))
+
+    def appending(self, *appends: tuple[Event, ...]) -> Actor[None]:
+        """Return an actor that makes these appends, one after the other."""
+        return self._actor(self._append(appends))
+
+    def holding(
+        self,
+        *parts: tuple[Event, ...],
+        end: Literal["commit", "rollback"] = "commit",
+    ) -> Actor[None]:
+        """Return an actor that appends the parts within one open append.
+
+        Args:
+            parts: What to append, call by call.
+            end: How the append ends.
+        """
+        return self._actor(self._hold(parts, end))
+
+    def forgetting(self, skill_id: str) -> Actor[None]:
+        """Return an actor that forgets a skill."""
+        return self._actor(self._forget(skill_id))
+
+    def doing(
+        self, steps: Callable[[SteppedEvents, SteppedStats], Coroutine[Waiting, None, T]]
+    ) -> Actor[T]:
+        """Return an actor that does something of its own with the stores."""
+        events = stepped_events_over(self._client.events, self._line)
+        return self._actor(steps(events, SteppedStats(self._client.stats, self._line)))
+
+    async def _forget(self, skill_id: str) -> None:
+        forget = self._client.stats.forget
+
+        def begin() -> object:
+            self._log.forgetting.append(skill_id)
+            return forget(skill_id)
+
+        try:
+            await self._line.step("forget", skill_id, begin)
+        except StoreBusyError:
+            self._log.forgetting.remove(skill_id)
+            return
+        self._log.forgetting.remove(skill_id)
+        self._log.forgotten.add(skill_id)
+
+    async def _append(self, appends: tuple[tuple[Event, ...], ...]) -> None:
+        events = SteppedEvents(self._client.events, self._line)
+        for part in appends:
+            number = self._log.begin()
+            try:
+                await events.append(part)
+            except StoreBusyError:
+                return
+            except Killed:
+                self._log.unsure.append(part)
+                raise
+            self._log.add(part, number)
+
+    async def _hold(
+        self,
+        parts: tuple[tuple[Event, ...], ...],
+        end: Literal["commit", "rollback"],
+    ) -> None:
+        begin: Any = self._client.begin
+        assert begin is not None, "the harness declares no begin"
+        try:
+            opened = checked_open_append(await self._line.step("begin", None, begin))
+            held = Held(opened, self._line, self._log, self._record)
+        except StoreBusyError:
+            return
+        try:
+            for part in parts:
+                await held.stepped_append(part)
+            if end == "commit":
+                await held.stepped_commit()
+                return
+        except StoreBusyError:
+            # Refused: what the store asks for then is that the transaction be rolled back.
+            pass
+        await held.stepped_rollback()
+
+
+async def _drain(
+    events: SteppedEvents, stats: SteppedStats, page: int, max_events: int | None
+) -> FoldReport | None:
+    try:
+        return await aio.drain(events, stats, page=page, max_events=max_events)
+    except StoreBusyError:
+        return None

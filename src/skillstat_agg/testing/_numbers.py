@@ -1,0 +1,179 @@
+"""What the numbers must be: a plain count that shares no code with tally and fold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TypeAlias
+
+import attrs
+
+from skillstat_agg._buckets import Granularity
+from skillstat_agg._effects import Carried
+from skillstat_agg._events import Event
+from skillstat_agg._projections import Projection
+
+Row: TypeAlias = dict[str, int]
+
+_UNIX = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_LENGTHS = {Granularity.HOUR: timedelta(hours=1), Granularity.DAY: timedelta(days=1)}
+
+
+@attrs.frozen
+class Numbers:
+    """Totals by skill, rollups by granularity, skill and start, and the control totals.
+
+    Rows of rollups that are all zero are left out.
+    """
+
+    totals: dict[str, Row]
+    rollups: dict[Granularity, dict[str, dict[datetime, Row]]]
+    controls: Row
+
+
+def count(
+    projection: Projection, events: Iterable[Event], forgotten: Collection[str] = ()
+) -> Numbers:
+    """Return the table of *projection* applied to *events*, one dictionary step each."""
+    totals: dict[str, Row] = {}
+    rollups: dict[Granularity, dict[str, dict[datetime, Row]]] = {
+        granularity: {} for granularity in projection.granularities
+    }
+    controls = dict.fromkeys(projection.counters, 0)
+    for granularity in projection.granularities:
+        for column in projection.columns:
+            controls[f"{granularity.value}.{column}"] = 0
+    for event in events:
+        if event.skill_id in forgotten:
+            continue
+        effect = projection.kinds[event.kind]
+        row = totals.setdefault(event.skill_id, dict.fromkeys(projection.counters, 0))
+        for name, amount in effect.counters.items():
+            row[name] += _of(amount, event)
+            controls[name] += _of(amount, event)
+        for granularity, by_skill in rollups.items():
+            for name, amount in effect.rollups.items():
+                by_start = by_skill.setdefault(event.skill_id, {})
+                start = bucket(event.occurred_at, granularity)
+                cells = by_start.setdefault(start, dict.fromkeys(projection.columns, 0))
+                cells[name] += _of(amount, event)
+                controls[f"{granularity.value}.{name}"] += _of(amount, event)
+    for by_skill in rollups.values():
+        for skill_id in list(by_skill):
+            by_skill[skill_id] = without_zeros(by_skill[skill_id])
+            if not by_skill[skill_id]:
+                del by_skill[skill_id]
+    return Numbers(totals, rollups, controls)
+
+
+def bucket(at: datetime, granularity: Granularity) -> datetime:
+    """Return the start of the bucket that holds *at*."""
+    return at - (at - _UNIX) % _LENGTHS[granularity]
+
+
+def without_zeros(by_start: dict[datetime, Row]) -> dict[datetime, Row]:
+    """Return the rows that hold something."""
+    return {start: row for start, row in by_start.items() if any(row.values())}
+
+
+def _of(amount: int | Carried, event: Event) -> int:
+    if isinstance(amount, Carried):
+        return (event.deltas or {})[amount.name]
+    return amount
+
+
+@attrs.frozen
+class Difference:
+    """How numbers differ from what they must be, in words.
+
+    Attributes:
+        expected: Each number that is wrong, as it must be: ``a.downloads = 2``.
+        actual: The numbers that were found, in the same order.
+        events: Which events were lost or doubled, where one event explains it.
+    """
+
+    expected: str
+    actual: str
+    events: str
+
+
+def difference(
+    expected: Mapping[str, Row],
+    found: Mapping[str, Row],
+    projection: Projection,
+    events: Sequence[Event],
+    folded: Sequence[Event],
+) -> Difference | None:
+    """Return how totals by skill differ; None: they do not.
+
+    Args:
+        expected: What they must be.
+        found: What they are.
+        projection: Whose they are.
+        events: All events there are.
+        folded: Those that the expected totals count.
+    """
+    if expected == found:
+        return None
+    want: list[str] = []
+    got: list[str] = []
+    explained: list[str] = []
+    for skill in sorted({*expected, *found}):
+        here, there = expected.get(skill), found.get(skill)
+        if here == there:
+            continue
+        name = skill if len(skill) <= 20 else f"{skill[:20]}..."
+        if here is None:
+            want.append(f"{name} absent")
+            got.append(_nonzero(there or {}))
+        elif there is None:
+            want.append(f"{name}: {_nonzero(here)}")
+            got.append("absent")
+        else:
+            for counter in {**here, **there}:
+                if here.get(counter) != there.get(counter):
+                    want.append(f"{name}.{counter} = {here.get(counter)}")
+                    got.append(str(there.get(counter)))
+        missing = {
+            counter: (here or {}).get(counter, 0) - (there or {}).get(counter, 0)
+            for counter in {**(here or {}), **(there or {})}
+        }
+        explained += _explained(skill, missing, projection, events, folded)
+    return Difference("; ".join(want), "; ".join(got), "; ".join(explained))
+
+
+def _nonzero(row: Row) -> str:
+    """Return the counters of a row that are not zero, in words."""
+    return ", ".join(f"{name} = {sum_}" for name, sum_ in row.items() if sum_) or "zeros"
+
+
+def _explained(
+    skill: str,
+    missing: Row,
+    projection: Projection,
+    events: Sequence[Event],
+    folded: Sequence[Event],
+) -> list[str]:
+    """Return which event, lost, doubled or unreadable, would explain what is missing of a skill."""
+    lost: list[str] = []
+    doubled: list[str] = []
+    unreadable: list[str] = []
+    for event in events:
+        if event.skill_id != skill or event.note is None:
+            continue
+        effect = projection.kinds[event.kind].counters
+        added = {name: _of(effect.get(name, 0), event) for name in missing}
+        if any(added.values()):
+            if added == missing:
+                lost.append(event.note)
+            elif {name: -amount for name, amount in added.items()} == missing:
+                (doubled if event in folded else unreadable).append(event.note)
+    return [
+        f"{what}: {' or '.join(sorted(set(notes)))}"
+        for what, notes in (
+            ("lost", lost),
+            ("doubled", doubled),
+            ("counted, but not to be read up to the cursor", unreadable),
+        )
+        if notes
+    ]

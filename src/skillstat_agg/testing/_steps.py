@@ -1,0 +1,230 @@
+"""What happened in a case: every call to a store with its answer, and in words if it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import attrs
+
+from skillstat_agg._commits import Commit, Cursor
+from skillstat_agg._events import Event, Place
+from skillstat_agg._pages import Page, TalliedPage
+from skillstat_agg._stores import Appended
+from skillstat_agg.errors import CursorConflictError, StoreBusyError
+
+T = TypeVar("T")
+
+MOST_CALLS = 5_000
+"""How many calls a case may make: a drain that makes more does not come to an end."""
+
+CONFLICT = "a commit lost the race"
+REFUSED = "a call was refused, or had to wait, because another was not over"
+LATE = "an append became visible after one that began later"
+ROLLBACK = "an open append was rolled back"
+DEATH = "a client died between two calls"
+DEATH_INSIDE = "a client died inside a call"
+MOVED_INSIDE = "another client moved inside a call"
+FOLDED = "a page was folded"
+FAULT = "an I/O point failed"
+IO = "an I/O point was passed"
+
+
+class Violation(Exception):  # noqa: N818 - what a store did, not an error of a caller
+    """A store did something else than its laws say.
+
+    Attributes:
+        expected: What the law asks for.
+        actual: What was found.
+        events: Which events were lost or doubled, in words; empty where that is not known.
+    """
+
+    def __init__(self, expected: str, actual: str, events: str = "") -> None:
+        super().__init__(expected, actual, events)
+        self.expected = expected
+        self.actual = actual
+        self.events = events
+
+
+class Stopped(BaseException):
+    """The kit was told to stop."""
+
+
+class Fault(ConnectionError):  # noqa: N818 - what an author's driver would raise
+    """What an I/O point that fails raises: a connection that is lost, as far as anyone knows."""
+
+
+class Killed(BaseException):
+    """A client is dead: whatever it still tries fails."""
+
+
+class Hangs(BaseException):
+    """A call does not come back. No store and no check shall take it for an answer.
+
+    Attributes:
+        stack: Where in the author's code it hangs, if that is known.
+    """
+
+    def __init__(self, stack: str = "") -> None:
+        super().__init__(stack)
+        self.stack = stack
+
+
+class Waits:
+    """What stands for an answer while a call waits for another client."""
+
+
+@attrs.define
+class Step:
+    """One call to a store, or another thing that happened.
+
+    Attributes:
+        who: Name of the client.
+        what: The method, or what happened.
+        given: Its argument, if that tells something.
+        answer: What it returned or raised; None: nothing worth telling.
+    """
+
+    who: str
+    what: str
+    given: object = None
+    answer: object = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it raised, or has no answer yet."""
+        return isinstance(self.answer, BaseException | Waits)
+
+    def __str__(self) -> str:
+        answer = _answer(self.answer)
+        return f"{self.who}.{self.what}{_given(self.given)}" + (f" -> {answer}" if answer else "")
+
+
+@attrs.define
+class Record:
+    """The steps of a case so far, and which of the dangers it has met.
+
+    Attributes:
+        steps: What happened, in order.
+        facts: What was met: the witnesses of the checks.
+        pending: The call that is not over, if any.
+        wrote_stats: Whether the stats may have changed since they were last looked at.
+        is_stopped: Whether the next call shall raise `Stopped`.
+        calls: How many calls were begun.
+        waiting: The calls that wait for another client, by the name of their own.
+        has_hung: Whether a call has not come back.
+    """
+
+    steps: list[Step] = attrs.field(factory=list)
+    facts: set[str] = attrs.field(factory=set)
+    pending: Step | None = None
+    wrote_stats: bool = False
+    is_stopped: bool = False
+    calls: int = 0
+    waiting: dict[str, Step] = attrs.field(factory=dict)
+    has_hung: bool = False
+
+    @contextmanager
+    def doing(self, who: str, what: str) -> Iterator[None]:
+        """Write down what is done to a place or a client, if it goes wrong."""
+        self.calls += 1
+        outer, self.pending = self.pending, Step(who, what)
+        try:
+            yield
+        except (Exception, Hangs) as error:
+            self.has_hung |= isinstance(error, Hangs)
+            self.steps.append(Step(who, what, answer=error))
+            raise
+        finally:
+            if not self.is_stopped:
+                self.pending = outer
+
+    def call(self, who: str, what: str, given: object, function: Callable[[], T]) -> T:
+        """Return what *function* returns, and write down what it did."""
+        if self.is_stopped:
+            raise Stopped
+        self.calls += 1
+        if self.calls > MOST_CALLS:
+            raise Violation("an end", f"{MOST_CALLS:,} calls and no end")
+        outer, self.pending = self.pending, Step(who, what, given)
+        try:
+            result = function()
+        except (Killed, Hangs) as error:
+            self.has_hung |= isinstance(error, Hangs)
+            self.steps.append(Step(who, what, given, error))
+            raise
+        except Exception as error:
+            self.steps.append(Step(who, what, given, error))
+            if isinstance(error, CursorConflictError):
+                self.facts.add(CONFLICT)
+            elif isinstance(error, StoreBusyError):
+                self.facts.add(REFUSED)
+            raise
+        finally:
+            if not self.is_stopped:
+                self.pending = outer
+        self.steps.append(Step(who, what, given, result))
+        if isinstance(given, Commit):
+            self.facts.add(FOLDED)
+        self.wrote_stats |= what == "forget" or isinstance(given, Commit)
+        return result
+
+    def waits(self, who: str) -> None:
+        """Write down that a call waits for another client."""
+        self.steps.append(attrs.evolve(self.waiting[who], answer=Waits()))
+
+    def hangs(self) -> None:
+        """Write down that what waits, or is not over, never comes back."""
+        self.has_hung = True
+        for step in self.waiting.values():
+            self.steps.append(attrs.evolve(step, answer=Hangs()))
+        if self.pending is not None:
+            self.steps.append(attrs.evolve(self.pending, answer=Hangs()))
+
+    def note(self, who: str, what: str) -> None:
+        """Write down what happened without a call."""
+        self.steps.append(Step(who, what))
+
+
+def label(event: Event) -> str:
+    """Return what the kit calls an event: it stands in the note."""
+    return event.note or f"{event.kind} of {event.skill_id}"
+
+
+def labels(events: Iterable[Event]) -> str:
+    """Return what the kit calls some events."""
+    return ", ".join(map(label, events))
+
+
+def _given(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Commit):
+        return f" up to {value.place.position}"
+    if isinstance(value, Place):
+        return f" after {value.position}"
+    if isinstance(value, tuple):
+        return " " + ", ".join(label(one) if isinstance(one, Event) else str(one) for one in value)
+    return f" {value}"
+
+
+def _answer(value: object) -> str:
+    """Return an answer in words; empty where the answer is what anybody expects."""
+    if isinstance(value, Killed):
+        return "dies inside"
+    if isinstance(value, Waits):
+        return "waits"
+    if isinstance(value, Hangs):
+        return "never comes back"
+    if isinstance(value, Exception):
+        return f"{type(value).__name__}: {value}" if str(value) else type(value).__name__
+    if isinstance(value, Page):
+        return f"[{labels(recorded.event for recorded in value.events)}]"
+    if isinstance(value, TalliedPage):
+        return f"[{value.count} events]"
+    if isinstance(value, Cursor):
+        return "at the start" if value.place is None else f"at {value.place.position}"
+    if isinstance(value, Appended):
+        return f"{value.new} new"
+    return str(value) if isinstance(value, str | int) else ""

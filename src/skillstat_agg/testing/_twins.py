@@ -1,0 +1,116 @@
+"""Synchronous stores behind coroutines, which give way before each call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import attrs
+
+from skillstat_agg._buckets import Granularity
+from skillstat_agg._commits import Commit, CommitResult, Cursor
+from skillstat_agg._events import Event, Place
+from skillstat_agg._pages import Page, TalliedPage
+from skillstat_agg._projections import Projection
+from skillstat_agg._stores import (
+    DAY_AHEAD,
+    Appended,
+    EventStore,
+    Rollups,
+    StatsStore,
+    TallyStore,
+    Totals,
+)
+from skillstat_agg.testing._harness import OpenAppend
+
+
+@attrs.frozen
+class AsyncEvents:
+    """An event store whose methods are coroutines that let the loop go on first."""
+
+    store: EventStore
+
+    async def append(
+        self, events: Iterable[Event], /, *, max_ahead: timedelta = DAY_AHEAD
+    ) -> Appended:
+        await asyncio.sleep(0)
+        return self.store.append(events, max_ahead=max_ahead)
+
+    async def read(self, after: Place | None, /, *, limit: int) -> Page:
+        await asyncio.sleep(0)
+        return self.store.read(after, limit=limit)
+
+
+class AsyncTallies(AsyncEvents):
+    """The same for a store with a tally of its own."""
+
+    async def tally(
+        self, after: Place | None, /, *, limit: int, granularity: Granularity
+    ) -> TalliedPage | None:
+        assert isinstance(self.store, TallyStore)
+        await asyncio.sleep(0)
+        return self.store.tally(after, limit=limit, granularity=granularity)
+
+
+def behind_coroutines(store: EventStore) -> AsyncEvents:
+    """Return *store* behind coroutines, with its own tally where it has one."""
+    return AsyncTallies(store) if isinstance(store, TallyStore) else AsyncEvents(store)
+
+
+@attrs.frozen
+class AsyncStats:
+    """A stats store whose methods are coroutines that let the loop go on first."""
+
+    store: StatsStore
+
+    @property
+    def projection(self) -> Projection:
+        return self.store.projection
+
+    async def cursor(self) -> Cursor:
+        await asyncio.sleep(0)
+        return self.store.cursor()
+
+    async def commit(self, commit: Commit, /) -> CommitResult:
+        await asyncio.sleep(0)
+        return self.store.commit(commit)
+
+    async def totals(self, skill_ids: Iterable[str] | None = None, /) -> Totals:
+        await asyncio.sleep(0)
+        return self.store.totals(skill_ids)
+
+    async def rollups(
+        self,
+        skill_id: str,
+        granularity: Granularity,
+        /,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Rollups:
+        await asyncio.sleep(0)
+        return self.store.rollups(skill_id, granularity, since=since, until=until)
+
+    async def forget(self, skill_id: str, /) -> bool:
+        await asyncio.sleep(0)
+        return self.store.forget(skill_id)
+
+
+@attrs.frozen
+class AsyncOpenAppend:
+    """An open append whose methods are coroutines that let the loop go on first."""
+
+    opened: OpenAppend
+
+    async def append(self, events: Iterable[Event], /) -> Appended:
+        await asyncio.sleep(0)
+        return self.opened.append(events)
+
+    async def commit(self) -> None:
+        await asyncio.sleep(0)
+        self.opened.commit()
+
+    async def rollback(self) -> None:
+        await asyncio.sleep(0)
+        self.opened.rollback()
