@@ -1,0 +1,234 @@
+"""Forgotten skills: their numbers go for good, in every projection, whatever goes on meanwhile."""
+
+from __future__ import annotations
+
+import attrs
+
+from skillstat_agg._buckets import Granularity
+from skillstat_agg._effects import Effect
+from skillstat_agg._folding import drain
+from skillstat_agg._projections import SKILL_STATS, Projection
+from skillstat_agg.testing._cases import NOON
+from skillstat_agg.testing._checks import AnyCase, check
+from skillstat_agg.testing._handles import Handle
+from skillstat_agg.testing._steps import CONFLICT, DEATH_INSIDE, Violation
+
+FORGOTTEN = "a skill that had numbers was forgotten"
+DROPPED = "events of a forgotten skill were folded"
+TWICE = "a skill was forgotten that was forgotten already"
+ALIKE = "a skill was forgotten beside skills with ids that are nearly the same"
+
+HOURLY = Projection("hourly_stats", SKILL_STATS.kinds, (Granularity.HOUR, Granularity.DAY))
+FETCHES = Projection(
+    "fetch_stats", {"download": Effect(counters={"fetches": 1}, rollups={"fetches": 1})}
+)
+LATER = Projection("later_stats", {"download": Effect(counters={"later": 1})})
+
+ALIKE_IDS = ("a", "A", "a ", "aa", "_", "%", "\u00e4", "a\u0308", "\u00e4".upper())
+
+
+@check(
+    "FORGET-01",
+    "forgotten",
+    "the numbers of a forgotten skill go, and the control totals with them",
+    witness=FORGOTTEN,
+)
+def forget_01(case: AnyCase) -> None:
+    """Totals, rollups of every granularity and controls; the others' numbers stay."""
+    projection = case.pick(SKILL_STATS, HOURLY)
+    worker = case.client("fold", projection)
+    kinds = case.pick(("download", "download"), ("unstar", "unstar"), ("star", "unstar"), ())
+    for number, kind in enumerate(kinds):
+        worker.append(case.event("a", kind, at=NOON.replace(day=1 + number)))
+    worker.append(case.event("a", "install_clear", deltas={"all_time": 7, "current": -3}))
+    worker.append(case.event("b"), case.event("b", "install_new"))
+    worker.drain(page=case.pick(2, 100))
+    before = worker.stats.cursor()
+    case.client("f", projection).forget("a")
+    case.saw(FORGOTTEN)
+    after = worker.stats.cursor()
+    case.expect("the revision after forget", before.revision + 1, after.revision)
+    case.observe(projection)
+    same = attrs.evolve(
+        before,
+        controls=after.controls,
+        revision=after.revision,
+        updated_at=after.updated_at,
+    )
+    case.expect("the rest of the cursor record", same, after)
+    case.expect("totals(['a'])", {}, dict(worker.stats.totals(["a"])))
+    case.settle(projection)
+
+
+@check(
+    "FORGET-02",
+    "forgotten",
+    "later events of a forgotten skill are dropped, and counted as dropped",
+    witness=DROPPED,
+)
+def forget_02(case: AnyCase) -> None:
+    """Events that were in the backlog, and events that are appended afterwards."""
+    worker = case.client("fold")
+    worker.append(*case.downloads("abab"))
+    folded = case.pick(0, 1, 2, 3, 4)
+    if folded:
+        worker.drain(page=1, max_events=folded)
+    case.client("f").forget("a")
+    worker.append(*case.downloads(case.pick("", "a", "aba")))
+    dropped = [event for event in case.committed.events[folded:] if event.skill_id == "a"]
+    changed: set[str] = set()
+    page = case.pick(1, 2, 100)
+    report = drain(worker.events, worker.stats, page=page, on_commit=changed.update)
+    if dropped:
+        case.saw(DROPPED)
+    case.expect("events dropped", len(dropped), report.dropped["forgotten"])
+    case.expect("events folded", len(case.committed.events) - folded, report.events)
+    if "a" in changed:
+        raise Violation("no change of the forgotten skill", f"commits changed {sorted(changed)}")
+    case.settle()
+
+
+@check(
+    "FORGET-03",
+    "forgotten",
+    "no commit in flight revives a forgotten skill",
+    witness=CONFLICT,
+)
+def forget_03(case: AnyCase) -> None:
+    """A skill is forgotten beside a worker, in every order of their calls."""
+    worker = case.client("fold")
+    worker.append(*case.downloads("aba"))
+    if case.maybe():
+        worker.drain(page=1, max_events=1)
+    beside = [case.client("w").appending(case.downloads(skills)) for skills in case.scope("", "a")]
+    case.play(
+        worker.draining(page=case.pick(1, 2)),
+        case.client("f").forgetting("a"),
+        *beside,
+        switches=2,
+    )
+    worker.append(*case.downloads("ab"))
+    case.settle()
+
+
+@check(
+    "FORGET-04",
+    "forgotten",
+    "a skill is forgotten in every projection of the database",
+    witness=FORGOTTEN,
+)
+def forget_04(case: AnyCase) -> None:
+    """Two projections, one of which may lag behind, and one that is declared afterwards."""
+    one, two = case.client("fold"), case.client("fetches", FETCHES)
+    one.append(*case.downloads("abab"))
+    one.drain()
+    folded = case.pick(0, 2, 4)
+    if folded:
+        two.drain(page=1, max_events=folded)
+    before = [client.stats.cursor() for client in (one, two)]
+    case.pick(one, two).forget("a")
+    case.saw(FORGOTTEN)
+    for client, cursor in zip((one, two), before, strict=True):
+        projection = client.stats.projection
+        revision = client.stats.cursor().revision
+        case.expect(f"the revision of {projection.name}", cursor.revision + 1, revision)
+        case.observe(projection)
+    one.append(*case.downloads("a"))
+    for projection in (SKILL_STATS, FETCHES, LATER):
+        case.settle(projection)
+
+
+@check("FORGET-05", "forgotten", "forgetting is final, also of what is unknown", witness=TWICE)
+def forget_05(case: AnyCase) -> None:
+    """The first time says True, every other time says False and changes nothing."""
+    one, two = case.client("f1"), case.client("f2")
+    one.append(*case.downloads("ab"))
+    if not case.maybe():
+        one.drain()
+    skill_id = case.pick("a", "unknown")
+    first = case.client("first")
+    case.expect(f"forget({skill_id!r}), the first time", True, first.forget(skill_id))
+    cursor, raw = one.stats.cursor(), case.raw()
+    again = case.pick(first, two)
+    case.saw(TWICE)
+    case.expect(f"forget({skill_id!r}), the second time", False, again.forget(skill_id))
+    case.expect("the cursor after it", cursor, one.stats.cursor())
+    if case.raw() != raw:
+        raise Violation("forgetting again to write nothing", "what is stored has changed")
+    for client in (one, two, first):
+        client.close()
+    three = case.client("f3")
+    three.append(*case.downloads([skill_id, skill_id, "b"]))
+    three.drain(page=case.pick(1, 100))
+    case.expect(f"totals([{skill_id!r}])", {}, dict(three.stats.totals([skill_id])))
+    case.settle()
+
+
+@check("FORGET-06", "forgotten", "a skill with nearly the same id stays", witness=ALIKE)
+def forget_06(case: AnyCase) -> None:
+    """Ids that differ in case, in a space, in Unicode form, or are patterns elsewhere."""
+    worker = case.client("fold")
+    worker.append(*case.downloads(ALIKE_IDS))
+    worker.drain()
+    skill_id = case.pick(*ALIKE_IDS)
+    worker.forget(skill_id)
+    case.saw(ALIKE)
+    _check_known(case, worker, {*ALIKE_IDS} - {skill_id})
+    worker.append(*case.downloads(ALIKE_IDS))
+    case.settle()
+
+
+def _check_known(case: AnyCase, client: Handle, skills: set[str]) -> None:
+    found = {*client.stats.totals()}
+    if found != skills:
+        raise Violation(
+            f"numbers of {_names(skills)}",
+            f"missing: {_names(skills - found)}; still there: {_names(found - skills)}",
+        )
+    case.observe()
+
+
+def _names(skills: set[str]) -> str:
+    return ", ".join(sorted(map(ascii, skills))) or "none"
+
+
+@check(
+    "FORGET-07",
+    "forgotten",
+    "a forget that dies was done, or was not, and can be repeated",
+    witness=DEATH_INSIDE,
+    needs=["io"],
+)
+def forget_07(case: AnyCase) -> None:
+    """The client dies at any point of its forget; others go on, and one of them repeats it."""
+    worker, two = case.client("fold"), case.client("fetches", FETCHES)
+    worker.append(*case.downloads("aba"))
+    worker.drain(page=1, max_events=case.pick(None, 1))
+    two.drain()
+    case.play(
+        case.client("f").forgetting("a"),
+        switches=0,
+        deaths=1,
+        into=("forget",),
+        look=False,
+    )
+    worker.append(*case.downloads("ab"))
+    for client in (worker, two):
+        case.observe(client.stats.projection)
+        client.drain()
+        case.observe(client.stats.projection)
+    case.client("again").forget("a")
+    for projection in (SKILL_STATS, FETCHES):
+        case.observe(projection)
+        case.settle(projection)
+
+
+CHECKS = (
+    forget_01,
+    forget_02,
+    forget_03,
+    forget_04,
+    forget_05,
+    forget_06,
+    forget_07,
+)
