@@ -1,22 +1,47 @@
-"""The broken stores lose and double exactly as their originals did."""
+"""The broken stores lose and double exactly as their originals did, and checks say so."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 import attrs
 import pytest
 
-from skillstat_agg import SKILL_STATS, Event, EventStore, Position, RecordedEvent, drain
+from skillstat_agg import (
+    SKILL_STATS,
+    Event,
+    EventStore,
+    Position,
+    RecordedEvent,
+    StatsStore,
+    TallyStore,
+    drain,
+)
 from skillstat_agg.backends.memory import MemoryStatsStore
 from skillstat_agg.errors import InvalidEventError
-from skillstat_agg.testing.gallery import TimestampAfter, TimestampFrom
+from skillstat_agg.testing import CHECKS, check_store
+from skillstat_agg.testing._cases import Level
+from skillstat_agg.testing._diagnosis import matrix
+from skillstat_agg.testing._kit import wire
+from skillstat_agg.testing.gallery import (
+    BROKEN_STORES,
+    BrokenStore,
+    TimestampAfter,
+    TimestampFrom,
+)
+from skillstat_agg.testing.gallery._frame import broken, events_of
+from skillstat_agg.testing.gallery._logs import Log, NumberedLog, TimedLog
 from tests.logs import NOON, download
 
 ORIGIN = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
+CHECK = {check.id: check for check in CHECKS}
+AGAIN = "run `nox -s gallery`, and look at what has changed"
+
 each_store = pytest.mark.parametrize("store", [TimestampAfter, TimestampFrom])
+each_broken_store = pytest.mark.parametrize("store", BROKEN_STORES, ids=lambda store: store.name)
 
 
 def rows(times: Sequence[int]) -> list[RecordedEvent]:
@@ -116,3 +141,69 @@ def test_what_is_appended_is_created_now(store):
     with pytest.raises(InvalidEventError):
         log.append([attrs.evolve(download(), occurred_at=NOON + timedelta(days=2))])
     assert isinstance(visible[0].event, Event)
+
+
+# The collection
+
+
+def laws_of(protocol: type) -> set[str]:
+    """Return the names of the laws in the docstring of a protocol."""
+    _, _, laws = (protocol.__doc__ or "").partition("Laws:\n")
+    return set(re.findall(r"^        (\w+): ", laws, re.MULTILINE))
+
+
+def test_there_are_many_broken_stores_and_each_has_a_name():
+    names = [store.name for store in BROKEN_STORES]
+
+    assert len(BROKEN_STORES) >= 40
+    assert len(set(names)) == len(names)
+
+
+def test_every_law_is_broken_by_a_store():
+    """None of the laws in the protocols' docstrings is idle."""
+    laws = laws_of(EventStore) | laws_of(StatsStore) | laws_of(TallyStore)
+
+    assert len(laws) >= 15
+    assert laws <= {law for store in BROKEN_STORES for law in store.breaks}
+
+
+@each_broken_store
+def test_a_broken_store_says_what_it_is(store: BrokenStore):
+    """In sentences, with a report, laws that there are, and a check that there is."""
+    assert re.fullmatch(r"[a-z].*[^.]", store.name)
+    assert re.fullmatch(r".*\.", store.mistake)
+    assert re.fullmatch(r"[^A-Z].*[^.]", store.remedy)
+    assert store.reported
+    assert all(re.fullmatch(r"[A-Z]\d+", row) for row in store.row.split(", "))
+    assert set(store.breaks) <= {check.law for check in CHECKS}
+    assert CHECK[store.killer].law in store.breaks
+
+
+@each_broken_store
+def test_its_killer_fails_each_time_in_the_same_case(store: BrokenStore):
+    """It is the store that is broken, not the harness; and what went wrong is said."""
+    wired = wire(store.harness)
+
+    assert wired.miswired is None
+    first, second = (wired.run(CHECK[store.killer], Level.QUICK).failure for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.trail == second.trail
+    assert first.expected
+    assert first.actual
+
+
+@each_broken_store
+def test_only_checks_of_the_laws_that_it_breaks_fail(store: BrokenStore):
+    """What fails is written down; ``nox -s gallery -- --check`` tries it all again."""
+    laws = {check_id: CHECK[check_id].law for check_id in matrix()[store.name].fails}
+
+    assert {one: law for one, law in laws.items() if law not in store.breaks} == {}, AGAIN
+
+
+@pytest.mark.parametrize("log", [Log, NumberedLog, TimedLog])
+def test_what_the_broken_logs_are_made_of_breaks_no_law(log):
+    """Nothing but the one mistake makes a broken event store fail."""
+    report = check_store(broken(events=events_of(log)))
+
+    assert report.ok, str(report)

@@ -40,13 +40,15 @@ CORE = [name for row in LAYERS[:5] for name in row]
 # What may be imported beside the standard library and this package: an extra of its own each.
 OF_THE_CORE = frozenset({"attrs", "typing_extensions"})
 OTHERS = {
-    "testing": OF_THE_CORE | {"hypothesis"},
-    "testing.gallery": OF_THE_CORE,
+    "testing._pytest": OF_THE_CORE | {"pytest"},
+    "testing._schedules": OF_THE_CORE | {"hypothesis"},
     "cli": OF_THE_CORE | {"click", "rich"},
 }
 
 # The doors to extras may say which extra is missing; nobody else tries an import.
-MAY_TRY = frozenset({"skillstat_agg.cli"})
+MAY_TRY = frozenset(
+    {"skillstat_agg.cli", "skillstat_agg.testing._tests", "skillstat_agg.testing._random"}
+)
 
 
 @attrs.frozen

@@ -1,0 +1,89 @@
+"""Tries every check on every broken store, and writes down which fail: ``nox -s gallery``.
+
+That takes minutes, so what comes of it is kept: in a file that diagnoses read, and as a page of
+the documentation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from skillstat_agg.testing._cases import Level
+from skillstat_agg.testing._checks import Check
+from skillstat_agg.testing._diagnosis import Row
+from skillstat_agg.testing._gallery_page import page
+from skillstat_agg.testing._running import run_check
+from skillstat_agg.testing._wiring import declared
+from skillstat_agg.testing.checks import CHECKS
+from skillstat_agg.testing.gallery import BROKEN_STORES, BrokenStore
+
+MATRIX = Path(__file__).parent / "gallery" / "matrix.json"
+
+NEEDS = sorted(frozenset().union(*(check.needs for check in CHECKS)))
+
+
+def row_of(store: BrokenStore, checks: Iterable[Check] = CHECKS) -> Row:
+    """Try the checks on a store."""
+    has = declared(store.harness)
+    results = [run_check(check, store.harness, Level.QUICK, has) for check in checks]
+    return Row(
+        tuple(result.check.id for result in results if result.failure is not None),
+        tuple(need for need in NEEDS if need not in has),
+    )
+
+
+def _row_at(index: int) -> Row:
+    return row_of(BROKEN_STORES[index])
+
+
+def rows() -> Iterator[Row]:
+    """Yield the row of each broken store; all processors are at work."""
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        yield from pool.map(_row_at, range(len(BROKEN_STORES)))
+
+
+def written(matrix: Mapping[str, Row]) -> str:
+    """Return the text of the file: a line for each store."""
+    lines = ",\n".join(
+        f"  {json.dumps(name)}: "
+        + json.dumps({"fails": list(row.fails), "without": list(row.without)})
+        for name, row in matrix.items()
+    )
+    return f"{{\n{lines}\n}}\n"
+
+
+def main() -> int:
+    """Write both files anew; with ``--check`` only say whether they would change."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--page", type=Path, default=Path("docs", "gallery.md"))
+    asked = parser.parse_args()
+    matrix: dict[str, Row] = {}
+    for store, row in zip(BROKEN_STORES, rows(), strict=True):
+        matrix[store.name] = row
+        sys.stderr.write(f"{len(matrix)}/{len(BROKEN_STORES)}  {store.name}\n")
+    files = {
+        MATRIX: written(matrix),
+        asked.page: page(BROKEN_STORES, CHECKS, matrix),
+    }
+    old = [path for path, text in files.items() if not path.exists() or _text(path) != text]
+    for path in old:
+        sys.stdout.write(f"{path} {'is out of date' if asked.check else 'is written anew'}\n")
+        if not asked.check:
+            path.write_text(files[path], encoding="utf-8", newline="\n")
+    return int(asked.check and bool(old))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

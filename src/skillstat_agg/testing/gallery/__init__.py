@@ -1,0 +1,54 @@
+"""Stores that are broken on purpose, each a documented anti-pattern.
+
+`drain` runs over them unchanged and counts wrongly: a test that lets one of them pass would
+let the same mistake pass in a real adapter. Neither Hypothesis nor pytest is needed.
+"""
+
+from __future__ import annotations
+
+from skillstat_agg.testing.gallery import (
+    _appends,
+    _calls,
+    _changes,
+    _commits,
+    _history,
+    _holes,
+    _identity,
+    _positions,
+    _sqlite,
+    _sqlite_logs,
+    _sqlite_tallies,
+    _stats_atomic,
+    _stats_buckets,
+    _stats_forget,
+    _stats_numbers,
+    _stats_records,
+    _ties,
+    _visibility,
+)
+from skillstat_agg.testing.gallery._frame import BrokenStore
+from skillstat_agg.testing.gallery._timestamps import TimestampAfter, TimestampFrom
+
+__all__ = ["BROKEN_STORES", "BrokenStore", "TimestampAfter", "TimestampFrom"]
+
+BROKEN_STORES: tuple[BrokenStore, ...] = (
+    *_ties.STORES,
+    *_positions.STORES,
+    *_visibility.STORES,
+    *_holes.STORES,
+    *_history.STORES,
+    *_appends.STORES,
+    *_calls.STORES,
+    *_identity.STORES,
+    *_changes.STORES,
+    *_commits.STORES,
+    *_stats_atomic.STORES,
+    *_stats_numbers.STORES,
+    *_stats_buckets.STORES,
+    *_stats_records.STORES,
+    *_stats_forget.STORES,
+    *_sqlite.STORES,
+    *_sqlite_logs.STORES,
+    *_sqlite_tallies.STORES,
+)
+"""Every broken store, each with the law it breaks and the check that must fail for it."""

@@ -1,0 +1,134 @@
+"""What a broken store is, and how the kit reaches one: a harness over memory.
+
+Each module beside this one has a tuple ``STORES``. A store is the one in memory with a single
+thing changed; what it has to remember lives in a database of its own kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import attrs
+from typing_extensions import Protocol
+
+from skillstat_agg._stores import EventStore, StatsStore
+from skillstat_agg.backends.memory import MemoryDatabase, MemoryEventStore, MemoryStatsStore
+from skillstat_agg.errors import StoreUnavailableError
+from skillstat_agg.testing._harness import (
+    AnyHarness,
+    Client,
+    Harness,
+    OpenAppend,
+    Setting,
+    Writers,
+)
+
+
+@attrs.frozen(kw_only=True)
+class BrokenStore:
+    """A store with one mistake in it, as it was made elsewhere.
+
+    Attributes:
+        name: What the mistake is called, such as ``"reads past open transactions"``.
+        mistake: What the store does, and why it looks right.
+        reported: Public reports of it, such as ``"commanded/eventstore#3"``.
+        row: Which rows of the catalogue of failures it stands for, such as ``"V1"``; the
+            property there, such as ``"P4"``, where no row does.
+        breaks: The laws it breaks; the first is the one that the mistake is about.
+        killer: The id of the check that must fail.
+        remedy: What to do instead; it stands behind a colon.
+        harness: How to reach it.
+    """
+
+    name: str
+    mistake: str
+    reported: tuple[str, ...]
+    row: str
+    breaks: tuple[str, ...]
+    killer: str
+    remedy: str
+    harness: AnyHarness = attrs.field(repr=False)
+
+
+class OpeningStore(EventStore, Protocol):
+    """An event store whose appends can be held open."""
+
+    def begin(self) -> OpenAppend:
+        """Begin an append that is held open."""
+        ...
+
+
+def events_of(
+    kind: type[MemoryEventStore],
+) -> Callable[[MemoryDatabase, Setting], MemoryEventStore]:
+    """Return how a client makes its event store of this class."""
+    return lambda database, setting: kind(database, clock=setting.clock)
+
+
+def stats_of(
+    kind: type[MemoryStatsStore],
+) -> Callable[[MemoryDatabase, Setting], MemoryStatsStore]:
+    """Return how a client makes its stats store of this class."""
+    return lambda database, setting: kind(setting.projection, database, clock=setting.clock)
+
+
+MEMORY_EVENTS = events_of(MemoryEventStore)
+MEMORY_STATS = stats_of(MemoryStatsStore)
+
+
+def broken(
+    *,
+    database: Callable[[], MemoryDatabase] = MemoryDatabase,
+    events: Callable[[Any, Setting], OpeningStore] = MEMORY_EVENTS,
+    stats: Callable[[Any, Setting], StatsStore] = MEMORY_STATS,
+    writers: Writers = Writers.HORIZON,
+    io: bool = False,
+) -> AnyHarness:
+    """Return a harness of stores over a database in memory; what is not given keeps every law.
+
+    Args:
+        database: Makes an empty database.
+        events: Makes a client's event store, from the database and what the kit decided.
+        stats: Makes a client's stats store.
+        writers: How the log claims to order open appends.
+        io: Whether one of the stores calls ``Setting.io``.
+    """
+
+    @contextmanager
+    def site() -> Iterator[MemoryDatabase]:
+        yield database()
+
+    @contextmanager
+    def client(there: MemoryDatabase, setting: Setting) -> Iterator[Client]:
+        log = events(there, setting)
+        begun: list[OpenAppend] = []
+
+        def begin() -> OpenAppend:
+            begun.append(log.begin())
+            return begun[-1]
+
+        try:
+            yield Client(events=log, stats=stats(there, setting), begin=begin)
+        finally:
+            for opened in begun:
+                with suppress(StoreUnavailableError):  # it is over
+                    opened.rollback()
+
+    def raw(there: MemoryDatabase) -> object:
+        return there.state()
+
+    @contextmanager
+    def copy(there: MemoryDatabase) -> Iterator[MemoryDatabase]:
+        yield there.copy()
+
+    return Harness(
+        site=site,
+        client=client,
+        writers=writers,
+        io=io,
+        joins=False,
+        copy=copy,
+        raw=raw,
+    )
