@@ -1,5 +1,6 @@
 """The project's checks, each in a fresh environment: ``nox`` runs them all."""
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -66,10 +67,38 @@ def package(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Kill processes on one SQLite file 200 times; arguments after ``--`` are added."""
+    session.install(".[testing]")
+    session.run(
+        *("python", "-m", "skillstat_agg.testing", "soak"),
+        "skillstat_agg.testing.harnesses:sqlite",
+        *("--kills", "200", "--appenders", "4", "--workers", "2"),
+        *session.posargs,
+    )
+
+
+@nox.session(default=False)
+def gallery(session: nox.Session) -> None:
+    """Try every check on every broken store, and write down which ones fail."""
+    session.install("-e", ".[testing]")
+    session.run("python", "-m", "skillstat_agg.testing._matrix", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; arguments after ``--`` go to them."""
     session.install(".[cli,testing]")
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Break the core in a thousand small ways, and see that a test fails each time."""
+    install(session, "-e", ".[testing]", groups=("mutants", "tests"))
+    shutil.rmtree(ROOT / "mutants", ignore_errors=True)  # mutmut does not see that a test changed
+    session.run("mutmut", "run", *session.posargs)
+    session.run("python", "-m", "tests.survivors")
 
 
 @nox.session(default=False)

@@ -117,10 +117,19 @@ def test_a_time_without_a_zone_has_no_bucket(granularity):
         bucket_of(naive, granularity)
     with pytest.raises(TypeError):
         bucket_start(naive, granularity)
-    with pytest.raises(InvalidBoundError, match="since must be a datetime with a time zone"):
-        buckets_between(naive, None, granularity)
-    with pytest.raises(InvalidBoundError, match="until must be a datetime with a time zone"):
-        buckets_between(None, naive, granularity)
+
+
+@by_each
+@pytest.mark.parametrize("bad", [NOON.replace(tzinfo=None), NOON.date(), "2026-03-01"])
+def test_a_bad_end_of_a_range_is_shown(granularity, bad):
+    """Which end it is, what it must be and what was given all stand in the error."""
+    with pytest.raises(InvalidBoundError) as since:
+        buckets_between(bad, None, granularity)
+    with pytest.raises(InvalidBoundError) as until:
+        buckets_between(None, bad, granularity)
+
+    assert str(since.value) == f"since must be a datetime with a time zone, not {bad!r}"
+    assert str(until.value) == f"until must be a datetime with a time zone, not {bad!r}"
 
 
 @by_each

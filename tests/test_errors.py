@@ -48,6 +48,10 @@ ERRORS = [
         "event id 'e' stands for other content already",
     ),
     (
+        errors.EventIdConflictError(("e", "f")),
+        "event id 'e' (and 1 more) stands for other content already",
+    ),
+    (
         errors.EventIdConflictError(("e", "f", "g")),
         "event id 'e' (and 2 more) stands for other content already",
     ),
@@ -151,11 +155,12 @@ def test_a_wrong_argument_is_also_a_builtin_error(kind, builtin):
     assert issubclass(kind, builtin)
 
 
-def test_a_note_of_the_caller_survives_a_pickle():
+@each_error
+def test_a_note_of_the_caller_survives_a_pickle(error, message):
     """``add_note`` works on these exceptions as on any other, in every process."""
-    error = errors.CursorConflictError("p")
-    error.add_note("in worker 3")
+    noted = copy.copy(error)
+    noted.add_note("in worker 3")
 
-    twin = pickle.loads(pickle.dumps(error))
+    twin = pickle.loads(pickle.dumps(noted))
 
     assert twin.__notes__ == ["in worker 3"]

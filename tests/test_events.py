@@ -147,12 +147,14 @@ def test_fields_have_names():
 
 # Times
 
+WITHOUT_ZONE = "must have a time zone; give an aware datetime such as one in UTC"
+
 
 @pytest.mark.parametrize(
     ("bad", "complaint"),
     [
-        (datetime(2026, 3, 1), "must have a time zone"),  # noqa: DTZ001 - that is the point
-        (datetime(2026, 3, 1, tzinfo=ZoneWithoutOffset()), "must have a time zone"),
+        (datetime(2026, 3, 1), WITHOUT_ZONE),  # noqa: DTZ001 - that is the point
+        (datetime(2026, 3, 1, tzinfo=ZoneWithoutOffset()), WITHOUT_ZONE),
         (date(2026, 3, 1), "must be a datetime, not date"),
         ("2026-03-01T12:00:00Z", "must be a datetime, not str"),
         (1_772_366_400, "must be a datetime, not int"),
@@ -162,7 +164,7 @@ def test_fields_have_names():
 )
 def test_a_bad_time_is_refused_at_birth(bad, complaint):
     """Only an aware datetime says when something happened."""
-    with pytest.raises(InvalidEventError, match=f"^occurred_at {complaint}"):
+    with pytest.raises(InvalidEventError, match=f"^occurred_at {complaint}$"):
         an_event(occurred_at=bad)
 
 
@@ -177,7 +179,9 @@ def test_a_bad_time_is_refused_at_birth(bad, complaint):
 )
 def test_a_time_outside_the_years_of_utc_is_refused(beyond):
     """A time whose year in UTC would be 0 or 10000 has no place."""
-    with pytest.raises(InvalidEventError, match="outside the years 1 to 9999 in UTC"):
+    complaint = "^occurred_at lies outside the years 1 to 9999 in UTC$"
+
+    with pytest.raises(InvalidEventError, match=complaint):
         an_event(occurred_at=beyond)
 
 
@@ -284,11 +288,22 @@ def test_bad_deltas_are_refused_at_birth(bad, complaint):
         an_event(deltas=bad)
 
 
-@pytest.mark.parametrize("bad", [{}, {"n": True}, {"n": 2**63}, [], None])
+@pytest.mark.parametrize("bad", [{}, {"n": True}, {"n": 2**63}, []])
 def test_stored_deltas_are_checked_like_given_ones(bad):
-    """What a database holds as deltas is judged by the same rule."""
-    with pytest.raises(InvalidEventError):
+    """What a database holds as deltas is judged by the same rule, in the same words."""
+    with pytest.raises(InvalidEventError) as refused:
+        an_event(deltas=bad)
+
+    with pytest.raises(InvalidEventError) as caught:
         check_deltas(bad)
+
+    assert str(caught.value) == str(refused.value)
+
+
+def test_stored_deltas_are_never_none():
+    """Where a database holds deltas, there are some."""
+    with pytest.raises(InvalidEventError, match="not be of type NoneType"):
+        check_deltas(None)  # type: ignore[arg-type]  # that is the point
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 1_001, None, 5, "\ud800"])
@@ -337,6 +352,7 @@ def test_deltas_never_change():
 
 
 @given(event=any_events() | clear_events())
+@example(event=an_event(event_id="e", deltas={"n": 1}, note="n"))
 def test_events_survive_pickle_and_copy(event):
     """A pickled or copied event is the same event, and still read-only."""
     twins = [
@@ -453,7 +469,7 @@ class Kind(str, enum.Enum):  # noqa: UP042 - that is the point
 def test_equal_events_have_equal_digests_whatever_their_strings_print():
     """A string of a subclass is the string it equals, also in the digest."""
     pairs = [
-        (an_event(kind=Kind.DOWNLOAD), an_event(kind="download")),
+        *((an_event(**{field: Kind.DOWNLOAD}), an_event(**{field: "download"})) for field in TEXTS),
         (an_event(deltas={Kind.DOWNLOAD: 1}), an_event(deltas={"download": 1})),
     ]
 
@@ -477,6 +493,7 @@ def test_positions_are_ordered_like_their_numbers(ones):
 
 
 @given(parts=numbers)
+@example(parts=(812, 44))
 def test_the_text_of_a_position_reads_back(parts):
     """A position, its text form and its pickle are one."""
     position = Position(parts)
@@ -496,6 +513,15 @@ def test_a_bad_text_is_no_position(bad):
     """Only what ``str`` makes is read: one text for one position."""
     with pytest.raises(ValueError, match=r"."):
         Position.parse(bad)
+
+
+@pytest.mark.parametrize("bad", ["01", "+1", "1_0", " 1"])
+def test_a_text_with_the_numbers_of_a_position_is_shown(bad):
+    """A text that reads as numbers and is none of ours is named by the error."""
+    with pytest.raises(ValueError, match="not the text form of a position") as caught:
+        Position.parse(bad)
+
+    assert str(caught.value) == f"not the text form of a position: {bad!r}"
 
 
 @given(text=st.text(alphabet="0123456789-", max_size=8))

@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from skillstat_agg import (
+    CHECKSUM_RANGE,
     RETIRED,
     SKILL_STATS,
     Commit,
@@ -31,6 +32,7 @@ from skillstat_agg import (
     drain,
     fold_page,
 )
+from skillstat_agg._pages import countable_part
 from skillstat_agg.backends.memory import MemoryEventStore, MemoryStatsStore
 from skillstat_agg.backends.sqlite import SQLiteStatsStore
 from skillstat_agg.errors import (
@@ -142,12 +144,21 @@ def test_fold_page_folds_one_page(site_of):
         client = site.client()
         client.events.append([download()] * 3)
 
-        reports = [fold_page(client.events, client.stats, page=2) for _ in range(2)]
+        changed: list[frozenset[str]] = []
 
-        assert [(report.events, report.at_frontier) for report in reports] == [
-            (2, False),
-            (1, True),
+        reports = [
+            fold_page(client.events, client.stats, page=2, on_commit=changed.append)
+            for _ in range(2)
         ]
+
+        first, second = reports
+        assert [str(report) for report in reports] == [
+            "2 events folded, 2 rows written, 0 dropped, 0 conflicts, more remain",
+            "1 events folded, 2 rows written, 0 dropped, 0 conflicts, at the frontier",
+        ]
+        assert first.before.place is None
+        assert (first.after, second.after) == (second.before, client.stats.cursor())
+        assert changed == [{"a"}, {"a"}]
 
 
 @in_every_site
@@ -189,8 +200,30 @@ def test_a_bound_below_one_is_refused(site_of, bound, value):
     with site_of() as site:
         client = site.client()
 
-        with pytest.raises(InvalidBoundError, match=bound):
+        with pytest.raises(InvalidBoundError) as caught:
             drain(client.events, client.stats, **{bound: value})
+
+        assert str(caught.value) == f"{bound} must be a whole number of at least 1, not {value!r}"
+        if bound != "max_events":
+            with pytest.raises(InvalidBoundError, match=bound):
+                fold_page(client.events, client.stats, **{bound: value})
+
+
+@in_every_site
+@pytest.mark.parametrize("max_events", range(1, 7))
+def test_a_bound_on_events_is_never_overshot(site_of, max_events):
+    """Pages stay as small as asked for, and the last is cut to what is left of the bound."""
+    with site_of() as site:
+        client = site.client()
+        client.events.append([download()] * 5)
+        before = client.stats.cursor()
+
+        report = drain(client.events, client.stats, page=2, max_events=max_events)
+
+        folded = min(max_events, 5)
+        assert report.events == client.stats.cursor().count == folded
+        assert report.after.revision - before.revision == (folded + 1) // 2
+        assert report.at_frontier == (max_events >= 5)
 
 
 @in_every_site
@@ -265,6 +298,26 @@ def test_a_table_that_adds_kinds_is_taken_over_in_place(site_of):
             drain(old.events, old.stats)
 
 
+def test_a_cursor_that_is_taken_over_has_been_written_anew():
+    """A larger table is a change like any other: a commit in flight does not survive it."""
+    cursor = attrs.evolve(
+        Cursor.start(SKILL_STATS, NOON),
+        controls={**dict.fromkeys(SKILL_STATS.controls, 0), "downloads": 5, "day.downloads": 5},
+        revision=7,
+    )
+    later = NOON + timedelta(hours=1)
+
+    taken = cursor.taken_over(WITH_COMMENTS, later)
+
+    assert taken == attrs.evolve(
+        cursor,
+        controls={**cursor.controls, "comments": 0, "day.comments": 0},
+        revision=8,
+        table=WITH_COMMENTS.table,
+        updated_at=later,
+    )
+
+
 @in_every_site
 def test_a_changed_table_is_refused(site_of):
     """Numbers made by one table are never carried on by another that counts differently."""
@@ -276,9 +329,10 @@ def test_a_changed_table_is_refused(site_of):
         client.events.append([download()])
         other = attrs.evolve(client, stats=type(client.stats)(*stats_arguments(client, changed)))
 
-        with pytest.raises(TableChangedError, match="'star' has another effect"):
+        with pytest.raises(TableChangedError) as caught:
             drain(other.events, other.stats)
 
+        assert attrs.astuple(caught.value) == ("skill_stats", "kind 'star' has another effect")
         assert client.stats.cursor().count == 1
 
 
@@ -297,12 +351,32 @@ def test_numbers_of_an_unlike_table_cannot_be_read(site_of):
     hourly = attrs.evolve(SKILL_STATS, granularities=(Granularity.HOUR,))
     with site_of() as site:
         client = site.client()
-        for projection in (unlike, hourly):
+        for projection, difference in (
+            (unlike, "kind 'download' has another effect"),
+            (hourly, "the granularities differ"),
+        ):
             other = type(client.stats)(*stats_arguments(client, projection))
-            with pytest.raises(TableChangedError):
+            with pytest.raises(TableChangedError) as of_totals:
                 other.totals()
-            with pytest.raises(TableChangedError):
+            with pytest.raises(TableChangedError) as of_rollups:
                 other.rollups("a", projection.finest)
+            assert attrs.astuple(of_totals.value) == ("skill_stats", difference)
+            assert attrs.astuple(of_rollups.value) == ("skill_stats", difference)
+
+
+def test_a_stored_table_that_is_none_is_refused():
+    """A cursor whose table cannot be read is not carried on with a guess."""
+    events, stats = MemoryEventStore(), MemoryStatsStore(SKILL_STATS)
+
+    class Damaged(Relay):
+        def cursor(self) -> Cursor:
+            return attrs.evolve(self.stats.cursor(), table="{}")
+
+    with pytest.raises(TableChangedError) as caught:
+        drain(events, Damaged(stats))
+
+    reason = "not the table of a projection: 'name'"
+    assert attrs.astuple(caught.value) == ("skill_stats", reason)
 
 
 @in_every_site
@@ -358,10 +432,39 @@ def test_forgetting_beats_a_commit_in_flight(site_of):
 
         report = fold_page(client.events, Late(client.stats))
 
-        assert (report.events, report.conflicts) == (0, 1)
+        assert (report.events, report.conflicts, report.at_frontier) == (0, 1, False)
+        assert (report.before, report.after) == (cursor, client.stats.cursor())
         assert report.after.revision == cursor.revision + 1
         assert drain(client.events, client.stats).dropped == {"forgotten": 1}
         assert not client.stats.totals()
+
+
+@in_every_site
+def test_a_drain_counts_its_lost_races_and_goes_on(site_of, caplog):
+    """Whoever loses reads anew from where the winner stands, as often as it takes."""
+    caplog.set_level(logging.INFO, logger="skillstat_agg")
+    with site_of() as site:
+        client, other = site.client(), site.client()
+        client.events.append([download()] * 5)
+        overtaken = iter([True, True])
+
+        class Slow(Relay):
+            def commit(self, commit: Commit, /) -> CommitResult:
+                if next(overtaken, False):
+                    fold_page(other.events, other.stats, page=1)
+                return self.stats.commit(commit)
+
+        report = drain(client.events, Slow(client.stats))
+
+        first, second = (each.position for each in client.events.read(None, limit=2).events)
+        assert (report.events, report.conflicts, report.at_frontier) == (3, 2, True)
+        assert client.stats.totals()["a"]["downloads"] == 5
+        assert [record.message for record in caplog.records] == [
+            "skill_stats: Starting aggregation, cursor=none",
+            f"skill_stats: Another worker was first; reading again at cursor={first}",
+            f"skill_stats: Another worker was first; reading again at cursor={second}",
+            "skill_stats: All events processed, done (3 events)",
+        ]
 
 
 @in_every_site
@@ -490,16 +593,21 @@ def test_the_log_says_where_the_original_said_something(caplog):
     caplog.set_level(logging.DEBUG, logger="skillstat_agg")
 
     drain(events, stats)
-    events.append([download()] * 3)
+    events.append([download()] * 4)
+    drain(events, stats, max_events=1)
     drain(events, stats, page=2)
 
-    assert [record.message.split(" (")[0] for record in caplog.records] == [
+    [first] = events.read(None, limit=1).events
+    assert [record.message for record in caplog.records] == [
         "skill_stats: Starting aggregation, cursor=none",
         "skill_stats: No events to process, done",
         "skill_stats: Starting aggregation, cursor=none",
+        "skill_stats: Fetched 1 events, 1 skills changed",
+        "skill_stats: More events remaining after 1 events",
+        f"skill_stats: Starting aggregation, cursor={first.position}",
         "skill_stats: Fetched 2 events, 1 skills changed",
         "skill_stats: Fetched 1 events, 1 skills changed",
-        "skill_stats: All events processed, done",
+        "skill_stats: All events processed, done (3 events)",
     ]
 
 
@@ -516,30 +624,35 @@ class Listed:
         return self.page
 
 
-def pages_that_break_a_law() -> Iterator[tuple[str, Page]]:
-    """Return law and page, made of a good page of three."""
-    log = MemoryEventStore()
+def pages_that_break_a_law() -> Iterator[tuple[str, str, Page]]:
+    """Return law, what is seen of it, and page, made of a good page of three."""
+    log = MemoryEventStore(clock=lambda: NOON)
     log.append([download()] * 3)
     good = log.read(None, limit=3)
     one, two, three = good.events
-    yield "total_order", attrs.evolve(good, events=(two, one, three))
-    yield "total_order", attrs.evolve(good, events=(one, two, two))
-    yield "stable_prefix", attrs.evolve(good, frontier=two.position)
-    yield "stable_prefix", attrs.evolve(good, frontier=None)
-    yield "progress", attrs.evolve(good, events=(), is_last=False)
+    turned = attrs.evolve(good, events=(two, one, three))
+    yield "total_order", f"position {one.position} comes after {two.position}", turned
+    twice = attrs.evolve(good, events=(one, two, two))
+    yield "total_order", f"position {two.position} comes after {two.position}", twice
+    lies_after = f"position {three.position} lies after the frontier"
+    too_early = attrs.evolve(good, frontier=two.position)
+    yield "stable_prefix", f"{lies_after} {two.position}", too_early
+    yield "stable_prefix", f"{lies_after} None", attrs.evolve(good, frontier=None)
+    empty = attrs.evolve(good, events=(), is_last=False)
+    yield "progress", "an empty page says that more follows", empty
     log.append([download()] * 8)
-    yield "progress", log.read(None, limit=11)
+    yield "progress", "11 events for a limit of 10", log.read(None, limit=11)
 
 
-@pytest.mark.parametrize(("law", "page"), list(pages_that_break_a_law()))
-def test_a_page_is_checked_not_trusted(law, page):
+@pytest.mark.parametrize(("law", "reason", "page"), list(pages_that_break_a_law()))
+def test_a_page_is_checked_not_trusted(law, reason, page):
     """What can be seen of a broken law in a page stops the fold before anything is written."""
     stats = MemoryStatsStore(SKILL_STATS)
 
     with pytest.raises(StoreContractError) as caught:
         drain(Listed(page), stats, page=10)
 
-    assert caught.value.law == law
+    assert attrs.astuple(caught.value) == (law, reason)
     assert stats.cursor().revision == 0
 
 
@@ -553,8 +666,8 @@ class OwnTally(Listed):
         return self.tallied
 
 
-def tallied_pages_that_break_a_law() -> Iterator[tuple[str, TalliedPage]]:
-    """Return law and tallied page, made of a good one of two events."""
+def tallied_pages_that_break_a_law() -> Iterator[tuple[str, str, TalliedPage]]:
+    """Return law, what is seen of it, and tallied page, made of a good one of two events."""
     good = TalliedPage(
         tally=Tally.of([download()] * 2, Granularity.DAY),
         count=2,
@@ -563,23 +676,26 @@ def tallied_pages_that_break_a_law() -> Iterator[tuple[str, TalliedPage]]:
         frontier=Position((2,)),
         is_last=True,
     )
-    yield "same_tally", attrs.evolve(good, count=3)
-    yield "same_tally", attrs.evolve(good, place=None)
-    yield (
-        "progress",
-        attrs.evolve(good, tally=Tally.of([download()] * 11, Granularity.DAY), count=11),
-    )
-    yield "total_order", attrs.evolve(good, place=Place("epoch", Position((1,)), 3))
-    yield "same_log", attrs.evolve(good, place=Place("other", Position((2,)), 3))
+    yield "same_tally", "a tallied page counts 3 events", attrs.evolve(good, count=3)
+    yield "same_tally", "a tallied page counts 2 events", attrs.evolve(good, place=None)
+    eleven = Tally.of([download()] * 11, Granularity.DAY)
+    too_many = attrs.evolve(good, tally=eleven, count=11)
+    yield "progress", "11 events for a limit of 10", too_many
+    not_after = attrs.evolve(good, place=Place("epoch", Position((1,)), 3))
+    yield "total_order", "a page after 1 ends at 1", not_after
+    other_log = attrs.evolve(good, place=Place("other", Position((2,)), 3))
+    yield "same_log", "read epoch other after epoch", other_log
     empty = attrs.evolve(good, tally=Tally.empty(Granularity.DAY), count=0, place=None)
-    yield "progress", attrs.evolve(empty, is_last=False)
-    yield "same_tally", attrs.evolve(good, tally=Tally.of([download()] * 2, Granularity.HOUR))
-    yield "stable_prefix", attrs.evolve(good, frontier=Position((1,)))
-    yield "stable_prefix", attrs.evolve(good, frontier=None)
+    yield "progress", "an empty page says that more follows", attrs.evolve(empty, is_last=False)
+    by_hour = attrs.evolve(good, tally=Tally.of([download()] * 2, Granularity.HOUR))
+    yield "same_tally", "a tally by hour", by_hour
+    lies_after = "position 2 lies after the frontier"
+    yield "stable_prefix", f"{lies_after} 1", attrs.evolve(good, frontier=Position((1,)))
+    yield "stable_prefix", f"{lies_after} None", attrs.evolve(good, frontier=None)
 
 
-@pytest.mark.parametrize(("law", "tallied"), list(tallied_pages_that_break_a_law()))
-def test_a_tallied_page_is_checked_too(law, tallied):
+@pytest.mark.parametrize(("law", "reason", "tallied"), list(tallied_pages_that_break_a_law()))
+def test_a_tallied_page_is_checked_too(law, reason, tallied):
     """A store's own tally that contradicts itself or the cursor is not committed."""
     stats = MemoryStatsStore(SKILL_STATS)
     first = TalliedPage(
@@ -595,7 +711,7 @@ def test_a_tallied_page_is_checked_too(law, tallied):
     with pytest.raises(StoreContractError) as caught:
         fold_page(OwnTally(tallied), stats, page=10)
 
-    assert caught.value.law == law
+    assert attrs.astuple(caught.value) == (law, reason)
     assert stats.cursor().count == 1
 
 
@@ -606,8 +722,50 @@ def test_a_plain_page_of_another_log_is_refused():
     fold_page(log, stats, page=1)
     rest = log.read(stats.cursor().place, limit=1)
 
-    with pytest.raises(StoreContractError, match="same_log"):
+    with pytest.raises(StoreContractError) as caught:
         drain(Listed(attrs.evolve(rest, epoch="other")), stats)
+
+    assert attrs.astuple(caught.value) == ("same_log", f"read epoch other after {rest.epoch}")
+
+
+def test_a_plain_page_begins_after_the_cursor():
+    """A store that returns the last folded event again would count it twice."""
+    log, stats = MemoryEventStore(), MemoryStatsStore(SKILL_STATS)
+    log.append([download()] * 2)
+    fold_page(log, stats, page=1)
+    again = log.read(None, limit=2)
+
+    with pytest.raises(StoreContractError) as caught:
+        drain(Listed(again), stats)
+
+    first = again.events[0].position
+    assert attrs.astuple(caught.value) == ("total_order", f"position {first} comes after {first}")
+    assert stats.cursor().count == 1
+
+
+def test_checksums_fit_what_databases_store():
+    """The largest checksum is the largest whole number of signed 64 bits."""
+    assert CHECKSUM_RANGE - 1 == 2**63 - 1
+
+
+def test_a_plain_page_is_tallied_whole():
+    """Counted by the pure fold, a page says what the tally of a store would say."""
+    log = MemoryEventStore()
+    log.append([download("a"), download("b"), download("a")])
+    page = log.read(None, limit=2)
+    one, two = page.events
+
+    tallied, fault = countable_part(page, Cursor.start(SKILL_STATS, NOON), 2, SKILL_STATS, None)
+
+    assert fault is None
+    assert tallied == TalliedPage(
+        tally=Tally.of([one.event, two.event], Granularity.DAY),
+        count=2,
+        checksum=one.fingerprint + two.fingerprint,
+        place=Place(page.epoch, two.position, two.fingerprint),
+        frontier=page.frontier,
+        is_last=False,
+    )
 
 
 def test_a_store_that_refuses_without_cause_is_found_out():
@@ -619,5 +777,10 @@ def test_a_store_that_refuses_without_cause_is_found_out():
         def commit(self, commit: Commit, /) -> CommitResult:
             raise CursorConflictError("skill_stats")
 
-    with pytest.raises(StoreContractError, match="compare_and_set"):
+    with pytest.raises(StoreContractError) as caught:
         drain(events, Stubborn(stats))
+
+    assert attrs.astuple(caught.value) == (
+        "compare_and_set",
+        "a commit from the stored cursor was refused",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import pickle
 import sqlite3
@@ -242,6 +243,44 @@ def test_huge_deltas_stay_exact():
     assert list(deltas.rollups[DAY].values()) == [(5 * (2**63 - 1),)]
 
 
+def test_kinds_that_feed_one_number_add_up():
+    """Fixed and carried amounts of several kinds meet in one row of one bucket."""
+    projection = Projection(
+        "p",
+        {
+            "one": Effect(counters={"n": 1}, rollups={"n": 1}),
+            "five": Effect(counters={"n": 5}, rollups={"n": 5}),
+            "some": Effect(counters={"n": Carried("x")}, rollups={"n": Carried("x")}),
+            "more": Effect(counters={"n": Carried("y")}, rollups={"n": Carried("y")}),
+        },
+        (HOUR, DAY),
+    )
+    carried = {"some": {"x": 10}, "more": {"y": 100}}
+    log = [
+        Event(skill_id="a", kind=kind, occurred_at=NOON, deltas=carried.get(kind))
+        for kind in projection.kinds
+    ]
+
+    deltas = added_by(projection, log * 2)
+
+    assert deltas.totals == {"a": (232,)}
+    for granularity in (HOUR, DAY):
+        assert deltas.rollups[granularity] == {(bucket_of(NOON, granularity), "a"): (232,)}
+
+
+def test_every_bucket_has_a_whole_number():
+    """Stores put the numbers of buckets into keys: a float would equal them, and be none."""
+    hourly = attrs.evolve(SKILL_STATS, granularities=(HOUR, DAY))
+    event = Event(skill_id="a", kind="download", occurred_at=NOON)
+
+    deltas = added_by(hourly, [event])
+
+    assert {
+        granularity: [type(bucket) for bucket, _ in rows]
+        for granularity, rows in deltas.rollups.items()
+    } == {HOUR: [int], DAY: [int]}
+
+
 @given(data=st.data(), projection=projections())
 def test_what_is_forgotten_is_left_out(data, projection):
     """Deltas without some skills are the deltas of the events of the others."""
@@ -313,6 +352,7 @@ def test_what_cannot_be_counted_is_named(kind, deltas, fault, before):
     assert (error.reason, error.projection, error.skill_id) == (fault, "skill_stats", "a")
     assert (error.kind, error.event_id, error.position, error.index) == (kind, "e", None, None)
     assert SKILL_STATS.fault_in(kind, deltas) == fault
+    assert can_count(SKILL_STATS, Tally.of([fine], DAY))
     assert not can_count(SKILL_STATS, Tally.of([fine] * before + [event], DAY))
 
 
@@ -356,12 +396,21 @@ def test_a_surplus_does_not_hide_a_lack():
 )
 def test_a_bad_name_is_refused(bad):
     """Names become names of tables and columns: short, plain, and not taken."""
-    with pytest.raises(InvalidProjectionError, match="1 to 40 lower-case letters"):
+    rule = (
+        "must be 1 to 40 lower-case letters, digits and '_', begin with a letter, and not be one of"
+        f" day, hour, oid, rowid, skill_id: {bad!r}"
+    )
+
+    with pytest.raises(InvalidProjectionError) as of_table:
         Projection(bad, {"k": ONE})
-    with pytest.raises(InvalidProjectionError, match="1 to 40 lower-case letters"):
+    with pytest.raises(InvalidProjectionError) as of_counter:
         Effect(counters={bad: 1})
-    with pytest.raises(InvalidProjectionError, match="1 to 40 lower-case letters"):
+    with pytest.raises(InvalidProjectionError) as of_column:
         Effect(rollups={bad: 1})
+
+    assert str(of_table.value) == f"the name of a projection {rule}"
+    assert str(of_counter.value) == f"the name of a counter or rollup column {rule}"
+    assert str(of_column.value) == f"the name of a counter or rollup column {rule}"
 
 
 @pytest.mark.parametrize("bad", ["skillstat_events", "skillstat", "sqlite_master", "sqlite"])
@@ -371,12 +420,21 @@ def test_a_projection_cannot_take_the_name_of_other_tables(bad):
         Projection(bad, {"k": ONE})
 
 
-@pytest.mark.parametrize("bad", ["", "x" * 1_001, 5, None, "\ud800"])
-def test_what_no_event_can_have_is_no_kind_and_no_delta(bad):
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        ("", "must have 1 to 1,000 characters, not 0"),
+        ("x" * 1_001, "must have 1 to 1,000 characters, not 1,001"),
+        (5, "must be a string, not int"),
+        (None, "must be a string, not NoneType"),
+        ("\ud800", "holds half of a surrogate pair, which is no character"),
+    ],
+)
+def test_what_no_event_can_have_is_no_kind_and_no_delta(bad, complaint):
     """A kind, and the name of a delta, is a text as events have it."""
-    with pytest.raises(InvalidProjectionError):
+    with pytest.raises(InvalidProjectionError, match=f"^a kind {complaint}$"):
         Projection("p", {"k": ONE, bad: ONE})
-    with pytest.raises(InvalidProjectionError):
+    with pytest.raises(InvalidProjectionError, match=f"^the name of a delta {complaint}$"):
         Carried(bad)
 
 
@@ -409,29 +467,42 @@ def test_granularities_are_given_once_and_where_they_are_needed():
     """Finest first, whatever the order; none only where there are no rollups."""
     with_rollups = {"k": Effect(counters={"n": 1}, rollups={"n": 1})}
 
-    with pytest.raises(InvalidProjectionError, match="a granularity is given twice"):
+    with pytest.raises(InvalidProjectionError, match=r"^a granularity is given twice$"):
         Projection("p", with_rollups, (DAY, DAY))
-    with pytest.raises(InvalidProjectionError, match="need at least one granularity"):
+    with pytest.raises(InvalidProjectionError, match=r"^rollup columns need at least one"):
         Projection("p", with_rollups, ())
     assert Projection("p", with_rollups, (DAY, HOUR)).granularities == (HOUR, DAY)
     assert Projection("p", with_rollups, (DAY, HOUR)).finest is HOUR
 
 
 @pytest.mark.parametrize(
-    "bad", [("day",), (None,), (DAY, "hour"), (timedelta(days=1),), DAY, "day", None]
+    ("bad", "complaint"),
+    [
+        (("day",), "not a Granularity: 'day'"),
+        ((None,), "not a Granularity: None"),
+        ((DAY, "hour"), "not a Granularity: 'hour'"),
+        ((timedelta(days=1),), "not a Granularity: datetime.timedelta(days=1)"),
+        ("day", "not a Granularity: 'd'"),
+        (DAY, "not a tuple of Granularity: <Granularity.DAY: 'day'>"),
+        (None, "not a tuple of Granularity: None"),
+    ],
 )
-def test_what_is_no_granularity_is_refused(bad):
+def test_what_is_no_granularity_is_refused(bad, complaint):
     """Granularities are members of `Granularity`, not their names."""
-    with pytest.raises(InvalidProjectionError):
+    with pytest.raises(InvalidProjectionError) as caught:
         Projection("p", {"k": ONE}, bad)
+
+    assert str(caught.value) == complaint
 
 
 def test_only_declared_granularities_are_there():
     """Asking for rollups that are not kept names the projection and what it lacks."""
     SKILL_STATS.check_granularity(DAY)
 
-    with pytest.raises(InvalidProjectionError, match="'skill_stats' has no rollups by hour"):
+    with pytest.raises(InvalidProjectionError, match=r"'skill_stats' has no rollups by hour$"):
         SKILL_STATS.check_granularity(HOUR)
+    with pytest.raises(InvalidProjectionError, match=r"'skill_stats' has no rollups by 'day'$"):
+        SKILL_STATS.check_granularity("day")  # type: ignore[arg-type]  # that is the point
 
 
 # The words of a query language are no bad names
@@ -503,6 +574,30 @@ def test_the_order_of_kinds_does_not_matter(data, projection):
     assert set(twin.controls) == set(projection.controls)
 
 
+class Name(str, enum.Enum):  # noqa: UP042 - that is the point
+    """An enumeration that prints as its member."""
+
+    N = "n"
+
+
+def test_names_are_plain_whatever_their_strings_print():
+    """A string of a subclass is the string it equals, wherever a table holds one."""
+    amounts_: dict[str, int | Carried] = {Name.N: Carried(Name.N)}
+
+    projection = Projection(Name.N, {Name.N: Effect(counters=amounts_, rollups=amounts_)})
+
+    twin = Projection("n", {"n": Effect(counters={"n": Carried("n")}, rollups={"n": Carried("n")})})
+    assert projection == twin
+    assert repr(projection) == repr(twin)
+    assert projection.table == twin.table
+
+
+def test_equal_effects_are_one_key():
+    """Effects are compared by content, and hashed although they hold mappings."""
+    assert len({ONE, Effect(counters={"n": 1}), attrs.evolve(ONE)}) == 1
+    assert ONE not in {RETIRED, Effect(rollups={"n": 1})}
+
+
 def test_a_table_never_changes():
     """Kinds and amounts are read-only copies of what was given."""
     amounts_, table = {"n": 1}, {"k": ONE}
@@ -534,6 +629,16 @@ def test_the_table_is_plain_json():
             "old": {"counters": {}, "rollups": {}},
         },
     }
+
+
+def test_the_text_of_a_table_never_changes_between_versions():
+    """Tables are stored and compared as texts: this one may never come out otherwise."""
+    projection = Projection("p", {"ä": Effect(counters={"n": Carried("x")}, rollups={"m": -1})})
+
+    assert projection.table == (
+        '{"name":"p","granularities":["day"],"kinds":{"\\u00e4":'
+        '{"counters":{"n":{"carried":"x"}},"rollups":{"m":-1}}}}'
+    )
 
 
 def table_with(**parts: Any) -> str:
