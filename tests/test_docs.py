@@ -32,6 +32,10 @@ from skillstat_agg import (
     StatsStore,
     TallyStore,
 )
+from skillstat_agg.testing import CHECKS
+from skillstat_agg.testing._wiring import WIRING
+from skillstat_agg.testing.checks.mixed import CHECKS as RANDOM
+from tests.pages import write_part
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -52,9 +56,10 @@ every_module_with_examples = pytest.mark.parametrize(
 class Reader:
     """Follows a page: runs its blocks in a folder, and compares what they say.
 
-    A ``python`` block may print; then a ``text`` block follows that says what. A ``sh`` block
-    succeeds in silence. In a ``console`` block commands follow ``$``, and the other lines are
-    what they answer. ``...`` stands for anything.
+    A ``python`` block may print; then a ``text`` block follows that says what. If its first line
+    names a file, it is written there instead. A ``sh`` block succeeds in silence. In a
+    ``console`` block commands follow ``$``, and the other lines are what they answer. ``...``
+    stands for anything.
     """
 
     def __init__(self) -> None:
@@ -62,6 +67,8 @@ class Reader:
 
     def python(self, example: Example) -> str | None:
         unread = self.unread()
+        if write_part(example.parsed, Path()):
+            return unread
         with redirect_stdout(StringIO()) as out:
             PythonEvaluator()(example)
         self._printed = out.getvalue()
@@ -185,6 +192,34 @@ def test_every_law_stands_on_the_contract_page_with_its_tests():
 
     assert list(sections) == laws
     assert [law for law, text in sections.items() if not HELD.search(text)] == []
+
+
+def rows_of_laws() -> str:
+    """Return the table of the contract page: a row for each law, with the checks that hold it."""
+    rows = ["| law | of | checks of the kit |", "|---|---|---|"]
+    for protocol in (EventStore, TallyStore, StatsStore):
+        for law in laws_of(protocol):
+            checks = ", ".join(f"`{check.id}`" for check in CHECKS if check.law == law)
+            rows.append(f"| [`{law}`](#{law}) | `{protocol.__name__}` | {checks} |")
+    checks = ", ".join(f"`{check.id}`" for check in CHECKS if check.law == "documented")
+    return "\n".join([*rows, f"| `documented` | all three | {checks} |"])
+
+
+def test_the_contract_page_names_the_checks_of_every_law():
+    """The table is what the kit's checks say of themselves."""
+    page = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+
+    assert rows_of_laws() in page
+
+
+@every_page
+def test_every_check_that_a_page_names_exists(path):
+    """Ids such as ``LATE-02`` are those of checks."""
+    families = "|".join(sorted({check.family for check in (*CHECKS, *WIRING, *RANDOM)}))
+    text = path.read_text(encoding="utf-8")
+    named = set(re.findall(rf"\b(?:{families})-\d\d\b", text))
+
+    assert named <= {check.id for check in (*CHECKS, *WIRING, *RANDOM)}
 
 
 @every_page
