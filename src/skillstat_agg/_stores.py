@@ -106,7 +106,8 @@ class EventStore(Protocol):
 
     Laws:
         total_order: Every committed event has one position, and no two share one. The
-            order the store reads in is the order positions compare in.
+            order the store reads in is the order positions compare in. What an append
+            stores stands after what was committed before it began.
         stable_prefix: Once a read has returned a frontier, no event at or before it
             that was absent may ever become visible in the same epoch. Where that cannot
             be shown yet, the frontier is lower. Horizon and page come from one snapshot.

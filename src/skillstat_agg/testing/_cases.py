@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -369,7 +370,7 @@ class Case(Generic[S]):
             ]
         stored = client.stats.projection
         if cursor.table != stored.table:
-            stored = Projection.from_table(cursor.table)
+            stored = _projection_of(cursor.table)
         events = [one.event for one in folded]
         uncounted = sorted({event.kind for event in events} - stored.kinds.keys())
         if uncounted:
@@ -426,6 +427,12 @@ def _unlike(cursor: Cursor, other: Cursor) -> dict[str, object]:
     """Return the fields of a cursor record that are others in another one."""
     fields = attrs.asdict(cursor, recurse=False)
     return {name: value for name, value in fields.items() if value != getattr(other, name)}
+
+
+@functools.cache
+def _projection_of(table: str) -> Projection:
+    """Return the projection whose table this is."""
+    return Projection.from_table(table)
 
 
 def _content(event: Event) -> Hashable:

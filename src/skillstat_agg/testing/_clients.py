@@ -28,7 +28,7 @@ from skillstat_agg._stores import (
     StatsStore,
     Totals,
 )
-from skillstat_agg.testing._doors import Door
+from skillstat_agg.testing._doors import Door, Here
 from skillstat_agg.testing._steps import Record, Step
 
 T = TypeVar("T")
@@ -50,10 +50,13 @@ class Line:
         self.name = name
         self._record = record
         self._door = door
+        self._is_straight = isinstance(door, Here)
 
     def call(self, what: str, given: object, function: Callable[[], Any]) -> Any:
         """Call now, and return or raise what comes of it."""
-        return self._record.call(self.name, what, given, partial(self._door.now, function))
+        if not self._is_straight:
+            function = partial(self._door.now, function)
+        return self._record.call(self.name, what, given, function)
 
     async def step(self, what: str, given: object, function: Callable[[], Any]) -> Any:
         """Give way, then call; give way again while there is no answer."""

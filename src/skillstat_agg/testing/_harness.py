@@ -167,7 +167,7 @@ class Harness(Generic[S]):
         blocks: Whether a call may wait for another client: each client gets a thread.
         copy: Makes a copy of a place, as a backup would, and removes it at the end.
         raw: Returns all that is stored at a place, read behind the stores' backs: any
-            value that compares equal while nothing is written.
+            value that compares equal while nothing is written. Reading writes nothing.
         expected_failures: Why a check fails, by its id. It must fail then.
         waits_after: Where calls may wait: after what time one is taken for waiting, and
             others move.

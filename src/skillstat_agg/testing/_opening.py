@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar
@@ -94,14 +95,13 @@ def checked_client(opened: OpenedClient, given: object) -> Client | AsyncClient:
         ("events", given.events, OF_EVENTS),
         ("stats", given.stats, OF_STATS),
     ):
-        # Asked of the class: a property may do something.
-        missing = [method for method in methods if not hasattr(type(store), method)]
-        missing = [method for method in missing if not hasattr(store, method)]
+        # Asked of the class first: a property may do something.
+        missing = [name for name in _missing(type(store), methods) if not hasattr(store, name)]
         if missing:
             raise HarnessError(
                 f"Client.{name} is {_called(store)}, which has no {' and no '.join(missing)}"
             )
-        if isinstance(given, Client) and inspect.iscoroutinefunction(getattr(store, methods[1])):
+        if not is_async and _is_asynchronous(type(store), methods[1]):
             raise HarnessError(
                 f"Client.{name} has coroutines for methods: yield an AsyncClient, from an"
                 " asynchronous context manager"
@@ -109,6 +109,18 @@ def checked_client(opened: OpenedClient, given: object) -> Client | AsyncClient:
     if given.begin is not None and not callable(given.begin):
         raise HarnessError(f"Client.begin is {_called(given.begin)}, which cannot be called")
     return given
+
+
+@functools.cache
+def _missing(kind: type, methods: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which methods a class does not have."""
+    return tuple(method for method in methods if not hasattr(kind, method))
+
+
+@functools.cache
+def _is_asynchronous(kind: type, method: str) -> bool:
+    """Return whether a method of a class is a coroutine."""
+    return inspect.iscoroutinefunction(getattr(kind, method, None))
 
 
 def checked_open_append(given: Any) -> OpenAppend | AsyncOpenAppend:

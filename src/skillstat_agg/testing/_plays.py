@@ -83,20 +83,28 @@ class Play:
         self._patience_seconds = patience_seconds
         self._hangs_after_seconds = hangs_after_seconds
         self._look = look
+        self._error: Exception | None = None
 
     def run(self) -> None:
         """Let everybody play to the end."""
         current: _Part | None = None
         try:
-            while self._parts:
+            while self._parts and self._error is None:
                 current = self._next(current)
                 if current is not None:
                     self._move(current)
                     self._let_go()
                     self._look()
+        except Exception as error:
+            # A store inside whose call another failed may have made its own of that error.
+            if self._error is not None and error is not self._error:
+                raise self._error from error
+            raise
         finally:
             for part in self._parts:
                 part.actor.moves.close()
+        if self._error is not None:
+            raise self._error
 
     def _next(self, current: _Part | None) -> _Part | None:
         """Choose who moves; None: somebody died instead."""
@@ -151,11 +159,12 @@ class Play:
             self._record.facts.add(DEATH_INSIDE)
             self._parts.remove(part)
             part.actor.handle.close()
-        except Exception:
+        except Exception as error:
+            self._parts.remove(part)
             # What its I/O did to a call is its store's to say, and its caller's to live with.
             if not part.has_failed:
+                self._error = self._error or error
                 raise
-            self._parts.remove(part)
         finally:
             part.is_inside = False
 
@@ -184,7 +193,7 @@ class Play:
     def at_io(self, handle: Handle) -> None:
         """Let others move, or let the client die, in the middle of its call."""
         part = next((part for part in self._parts if part.actor.handle is handle), None)
-        if part is None:
+        if part is None or self._error is not None:
             return
         with part.lock:
             if not part.is_inside or self._pending(part) not in self._into:

@@ -19,6 +19,9 @@ T = TypeVar("T")
 MOST_CALLS = 5_000
 """How many calls a case may make: a drain that makes more does not come to an end."""
 
+MOST_LABELS = 20
+"""How many events are named in one step."""
+
 CONFLICT = "a commit lost the race"
 REFUSED = "a call was refused, or had to wait, because another was not over"
 LATE = "an append became visible after one that began later"
@@ -193,8 +196,11 @@ def label(event: Event) -> str:
 
 
 def labels(events: Iterable[Event]) -> str:
-    """Return what the kit calls some events."""
-    return ", ".join(map(label, events))
+    """Return what the kit calls some events; of many the first and the last."""
+    found = list(map(label, events))
+    if len(found) > MOST_LABELS:
+        return f"{found[0]} to {found[-1]}, {len(found):,} events"
+    return ", ".join(found)
 
 
 def _given(value: object) -> str:
@@ -205,7 +211,8 @@ def _given(value: object) -> str:
     if isinstance(value, Place):
         return f" after {value.position}"
     if isinstance(value, tuple):
-        return " " + ", ".join(label(one) if isinstance(one, Event) else str(one) for one in value)
+        events = [one for one in value if isinstance(one, Event)]
+        return f" {labels(events)}" if len(events) == len(value) else f" {len(value)} things"
     return f" {value}"
 
 
