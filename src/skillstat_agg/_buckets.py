@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from datetime import datetime, timedelta, timezone
 
 from skillstat_agg.errors import InvalidBoundError
@@ -19,12 +20,12 @@ class Granularity(enum.Enum):
     HOUR = "hour"
     DAY = "day"
 
-    @property
+    @functools.cached_property
     def length(self) -> timedelta:
         """How long one bucket is."""
         return timedelta(hours=1) if self is Granularity.HOUR else timedelta(days=1)
 
-    @property
+    @functools.cached_property
     def length_us(self) -> int:
         """How long one bucket is, in microseconds."""
         return self.length // _MICROSECOND

@@ -79,7 +79,8 @@ def deltas_of(projection: Projection, tally: Tally) -> Deltas:
     events: dict[str, int] = {}
     totals: dict[str, list[int]] = {}
     cells: dict[tuple[int, str], list[int]] = {}
-    plan = {kind: _steps(projection, effect) for kind, effect in projection.kinds.items()}
+    met = {kind for _, kind, _ in tally.counts}
+    plan = {kind: _steps(projection, projection.kinds[kind]) for kind in met}
     for (skill, kind, bucket), count in tally.counts.items():
         to_counters, to_columns, carrying = plan[kind]
         row = totals.get(skill)

@@ -109,7 +109,7 @@ class Projection:
         """The granularity that tallies for this projection have."""
         return self.granularities[0] if self.granularities else Granularity.DAY
 
-    @property
+    @functools.cached_property
     def controls(self) -> tuple[str, ...]:
         """The names of the control totals: ``downloads``, ..., ``day.downloads``, ..."""
         return (

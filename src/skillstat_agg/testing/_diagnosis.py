@@ -18,7 +18,7 @@ from skillstat_agg.testing.gallery import BROKEN_STORES
 
 MATRIX = resources.files("skillstat_agg.testing.gallery") / "matrix.json"
 
-ALIKE = 1 / 3
+ALIKE = 1 / 2
 """What share of the checks that one of two stores fails both must fail, to be called alike."""
 
 
@@ -56,7 +56,8 @@ def looks_like(results: Iterable[Result]) -> LooksLike | None:
         for result in results
         if result.check.id in known and result.status is not Status.NOT_DECLARED
     }
-    best, most = None, ALIKE
+    best: LooksLike | None = None
+    most = (ALIKE, 0)
     for store in BROKEN_STORES:
         row = matrix().get(store.name)
         if row is None:
@@ -64,8 +65,12 @@ def looks_like(results: Iterable[Result]) -> LooksLike | None:
         both = {check_id for check_id in tried if known[check_id].isdisjoint(row.without)}
         ours = {check_id for check_id in both if tried[check_id]}
         theirs = both.intersection(row.fails)
-        share = len(ours & theirs) / len(ours | theirs) if ours else 0.0
-        if share > most or (share == most and best is None):
-            common = f"{len(ours & theirs)} of {len(ours | theirs)} checks that fail"
-            best, most = LooksLike(name=store.name, remedy=store.remedy, in_common=common), share
+        common, either = len(ours & theirs), len(ours | theirs)
+        if common and (common / either, common) > most:
+            best = LooksLike(
+                name=store.name,
+                remedy=store.remedy,
+                in_common=f"{common} of {either} checks that fail",
+            )
+            most = (common / either, common)
     return best

@@ -31,6 +31,26 @@ How many checks of each family fail (at the level `quick`; a dot: none). So the 
 is itself written down: a change of a check, or of a store, changes this page.
 """
 
+LAWS = (
+    "total_order",
+    "stable_prefix",
+    "progress",
+    "same_log",
+    "append_once",
+    "immutable",
+    "same_tally",
+    "compare_and_set",
+    "atomic",
+    "unknown_outcome",
+    "exact",
+    "signed",
+    "only_real_changes",
+    "one_snapshot",
+    "forgotten",
+    "documented",
+)
+"""The laws in the order of the protocols, and what else their docstrings promise."""
+
 ISSUE = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)#(?P<number>\d+)")
 
 
@@ -44,10 +64,12 @@ def _lines(
 ) -> Iterator[str]:
     titles = {check.id: check.title for check in checks}
     yield HEAD.format(stores=len(stores), checks=len(checks))
-    for law in dict.fromkeys(check.law for check in checks):
+    for law in LAWS:
         about = [store for store in stores if store.breaks[0] == law]
         if about:
             yield f"## {law.replace('_', ' ').capitalize()}\n"
+            if law == "documented":
+                yield "No law of its own: what the docstrings of the protocols promise.\n"
         for store in about:
             yield from _section(store, titles, matrix[store.name])
     yield MATRIX_HEAD

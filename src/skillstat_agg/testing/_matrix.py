@@ -10,14 +10,14 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 from skillstat_agg.testing._cases import Level
 from skillstat_agg.testing._checks import Check
-from skillstat_agg.testing._diagnosis import Row
+from skillstat_agg.testing._diagnosis import Row, matrix
 from skillstat_agg.testing._gallery_page import page
 from skillstat_agg.testing._running import run_check
 from skillstat_agg.testing._wiring import declared
@@ -43,42 +43,46 @@ def _row_at(index: int) -> Row:
     return row_of(BROKEN_STORES[index])
 
 
-def rows() -> Iterator[Row]:
-    """Yield the row of each broken store; all processors are at work."""
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        yield from pool.map(_row_at, range(len(BROKEN_STORES)))
-
-
-def written(matrix: Mapping[str, Row]) -> str:
+def written(rows: Mapping[str, Row]) -> str:
     """Return the text of the file: a line for each store."""
     lines = ",\n".join(
         f"  {json.dumps(name)}: "
         + json.dumps({"fails": list(row.fails), "without": list(row.without)})
-        for name, row in matrix.items()
+        for name, row in rows.items()
     )
     return f"{{\n{lines}\n}}\n"
 
 
 def main() -> int:
-    """Write both files anew; with ``--check`` only say whether they would change."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument("--page", type=Path, default=Path("docs", "gallery.md"))
+    """Try everything, and write both files anew."""
+    parser = argparse.ArgumentParser(prog="nox -s gallery --", description=main.__doc__)
+    parser.add_argument("--check", action="store_true", help="only say whether they would change")
+    parser.add_argument(
+        "--page-only", action="store_true", help="try nothing: the page of what is written down"
+    )
+    parser.add_argument(
+        "--page", type=Path, default=Path("docs", "gallery.md"), help="where the page is"
+    )
     asked = parser.parse_args()
-    matrix: dict[str, Row] = {}
-    for store, row in zip(BROKEN_STORES, rows(), strict=True):
-        matrix[store.name] = row
-        sys.stderr.write(f"{len(matrix)}/{len(BROKEN_STORES)}  {store.name}\n")
-    files = {
-        MATRIX: written(matrix),
-        asked.page: page(BROKEN_STORES, CHECKS, matrix),
-    }
+    rows = matrix() if asked.page_only else _tried()
+    files = {MATRIX: written(rows), asked.page: page(BROKEN_STORES, CHECKS, rows)}
     old = [path for path, text in files.items() if not path.exists() or _text(path) != text]
     for path in old:
         sys.stdout.write(f"{path} {'is out of date' if asked.check else 'is written anew'}\n")
         if not asked.check:
             path.write_text(files[path], encoding="utf-8", newline="\n")
     return int(asked.check and bool(old))
+
+
+def _tried() -> Mapping[str, Row]:
+    """Return the row of each broken store; all processors are at work."""
+    found: dict[str, Row] = {}
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        rows = pool.map(_row_at, range(len(BROKEN_STORES)))
+        for store, row in zip(BROKEN_STORES, rows, strict=True):
+            found[store.name] = row
+            sys.stderr.write(f"{len(found)}/{len(BROKEN_STORES)}  {store.name}\n")
+    return found
 
 
 def _text(path: Path) -> str:

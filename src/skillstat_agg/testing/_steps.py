@@ -170,7 +170,9 @@ class Record:
         self.steps.append(Step(who, what, given, result))
         if isinstance(given, Commit):
             self.facts.add(FOLDED)
-        self.wrote_stats |= what == "forget" or isinstance(given, Commit)
+            self.wrote_stats = True
+        elif what == "forget":
+            self.wrote_stats = True
         return result
 
     def waits(self, who: str) -> None:

@@ -51,7 +51,7 @@ def deploy_01(case: AnyCase) -> None:
     case.play(
         old.doing(partial(_drain_old, case)),
         Actor(case.observer(), _deploy(case)),
-        switches=case.scope(1, 3),
+        switches=case.scope(1, 2),
     )
     new = case.client("new again", NEW)
     new.append(case.event("c"), case.event("b", "comment", at=NOON.replace(day=2)))

@@ -221,12 +221,14 @@ def fence_08(case: AnyCase) -> None:
 def fence_09(case: AnyCase) -> None:
     """A skill is forgotten in the middle of a commit that counts its events."""
     worker = case.client("f1")
+    worker.append(*case.downloads("a"))
+    worker.drain()
     worker.append(*case.downloads("ab"))
     case.play(
         worker.draining(),
         case.client("f2").forgetting("a"),
         switches=case.scope(0, 1),
-        inside=1,
+        inside=2,  # the first move takes it up to its call
         into=("commit",),
     )
     case.settle()

@@ -105,7 +105,7 @@ STORES = (
         " what looks like one transaction is two.",
         reported=("docs.python.org: sqlite3.Cursor.executescript",),
         row="A12",
-        breaks=("atomic", "exact"),
+        breaks=("atomic", "exact", "compare_and_set"),
         killer="CRASH-03",
         remedy="make tables at the start; execute single statements within a transaction",
         harness=on_sqlite(stats=CommittedByScript, io=True),

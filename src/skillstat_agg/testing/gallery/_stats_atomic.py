@@ -161,7 +161,7 @@ STORES = (
         " dies before it has written the numbers leaves events that never count.",
         reported=("kurrent-io/KurrentDB#1301", "JasperFx/marten#1845"),
         row="A1",
-        breaks=("atomic",),
+        breaks=("atomic", "compare_and_set"),
         killer="CRASH-03",
         remedy="write numbers and cursor in one transaction",
         harness=with_stats_and_io(CursorThenStats),
