@@ -25,6 +25,7 @@ myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 autodoc_type_aliases = {"Clock": "Clock"}
 python_maximum_signature_line_length = 80
 napoleon_attr_annotations = False

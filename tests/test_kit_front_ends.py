@@ -96,7 +96,7 @@ test_nameless = conformance_tests(attrs.evolve(harness))
 
 
 def test_the_wiring_was_checked_once():
-    assert len(opened) == 2  # a client could be opened, but not at an empty place
+    assert len(opened) == 2  # a client could be opened, but not at an empty site
 """
 
 
@@ -212,7 +212,7 @@ def test_every_test_of_a_miswired_harness_says_so(pytester, store):
 
     assert found["failed"] == len(CHECKS)
     assert found["passed"] == 1
-    assert output.count("WIRE-01  not so: site() gives an empty place") == len(CHECKS)
+    assert output.count("WIRE-01  not so: site() gives an empty site") == len(CHECKS)
 
 
 def test_an_expected_failure_of_no_check_is_told(pytester, store):
@@ -432,7 +432,7 @@ def test_run_of_a_miswired_harness_gives_no_verdict(store, capsys):
 
     out = capsys.readouterr().out
     assert status == 1
-    assert "WIRE-01  not so: site() gives an empty place" in out
+    assert "WIRE-01  not so: site() gives an empty site" in out
     assert "these are there already" in out
     assert "MISWIRED: no law was checked" in out
 

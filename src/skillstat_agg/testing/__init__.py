@@ -1,6 +1,6 @@
 """The conformance kit: whether a store of your own keeps the contract, and where it does not.
 
-Write a `Harness`, which says how to open an empty place for data and clients of it. Then one
+Write a `Harness`, which says how to open an empty site and clients of it. Then one
 line makes the pytest tests, ``test_my_store = conformance_tests(harness)``; `check_store` does
 the same without pytest, and ``python -m skillstat_agg.testing run TARGET`` from a shell.
 

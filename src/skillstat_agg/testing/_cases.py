@@ -1,4 +1,4 @@
-"""One case of a check: an empty place, its clients, and what must be true of them."""
+"""One case of a check: an empty site, its clients, and what must be true of them."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Case(Generic[S]):
 
     @property
     def site(self) -> S:
-        """The place of the case, empty at first."""
+        """The site of the case, empty at first."""
         if not self._has_site:
             self._site = self.elsewhere()
             self._has_site = True
@@ -186,18 +186,18 @@ class Case(Generic[S]):
             self._play.at_io(handle)
 
     def elsewhere(self) -> S:
-        """Return another place, empty."""
+        """Return another site, empty."""
         with self.record.doing("harness", "site"):
             return self._stack.enter_context(opened_site(self.harness))
 
     def copy(self) -> S:
-        """Return a copy of the place, as a backup of it would be now."""
+        """Return a copy of the site, as a backup of it would be now."""
         place = self.site
         with self.record.doing("harness", "copy"):
             return self._stack.enter_context(opened_copy(self.harness, place))
 
     def raw(self) -> object:
-        """Return all that is stored at the place; None: the harness does not say."""
+        """Return all that is stored at the site; None: the harness does not say."""
         if self.harness.raw is None:
             return None
         place = self.site
@@ -343,8 +343,8 @@ class Case(Generic[S]):
                     known[content] += event.event_id is None or not known[content]
         if known != there:
             raise Violation(
-                f"a log of {sum(known.values())} events",
-                f"{len(found)}",
+                f"a log of {labels_of(known, labels)}",
+                labels_of(there, labels),
                 "; ".join(
                     f"{what}: {', '.join(sorted(labels[content] for content in contents))}"
                     for what, contents in (("lost", known - there), ("doubled", there - known))
@@ -433,6 +433,11 @@ def _unlike(cursor: Cursor, other: Cursor) -> dict[str, object]:
 def _projection_of(table: str) -> Projection:
     """Return the projection whose table this is."""
     return Projection.from_table(table)
+
+
+def labels_of(contents: Counter[Hashable], labels: Mapping[Hashable, str]) -> str:
+    """Return what the kit calls some events, by what they count by."""
+    return ", ".join(sorted(labels[content] for content in contents.elements())) or "no event"
 
 
 def _content(event: Event) -> Hashable:

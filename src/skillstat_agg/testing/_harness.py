@@ -1,4 +1,4 @@
-"""What an adapter's author tells the kit: how to open places for data, and clients of them."""
+"""What an adapter's author tells the kit: how to open sites, and clients of them."""
 
 from __future__ import annotations
 
@@ -137,7 +137,8 @@ class Setting:
         projection: The projection of its stats.
         clock: The clock to give to its stores.
         io: To be called where the stores do I/O, if the harness says so: a case may let
-            others move there, or let the client die there (it raises then, again and again).
+            others move there, let the I/O fail (it raises a ``ConnectionError`` then), or let
+            the client die (it raises what is no ``Exception`` then, again and again).
     """
 
     projection: Projection
@@ -153,11 +154,11 @@ class Harness(Generic[S]):
     """How to reach a store: all that the kit needs to know.
 
     Attributes:
-        site: Opens an empty, isolated place for data; gives what its clients need to find
+        site: Opens an empty, isolated site; gives what its clients need to find
             it (a path, an address), and removes it at the end.
-        client: Opens a client of a place: a connection of its own, which is closed at the
-            end, as a program that ends would leave it. An asynchronous context manager
-            for asynchronous stores.
+        client: Opens a client of a site, with the projection declared there: a connection
+            of its own, which is closed at the end, as a program that ends would leave it.
+            An asynchronous context manager for asynchronous stores.
         writers: How the log orders open appends.
         io: Whether the stores call ``Setting.io``.
         keeps_time: Whether the stores take their times from ``Setting.clock``. A store
@@ -165,8 +166,8 @@ class Harness(Generic[S]):
         joins: Whether ``begin`` begins a transaction on the connection of the client's
             own stores. False: an open append is an object of its own.
         blocks: Whether a call may wait for another client: each client gets a thread.
-        copy: Makes a copy of a place, as a backup would, and removes it at the end.
-        raw: Returns all that is stored at a place, read behind the stores' backs: any
+        copy: Makes a copy of a site, as a backup would, and removes it at the end.
+        raw: Returns all that is stored at a site, read behind the stores' backs: any
             value that compares equal while nothing is written. Reading writes nothing.
         expected_failures: Why a check fails, by its id. It must fail then.
         waits_after: Where calls may wait: after what time one is taken for waiting, and

@@ -1,4 +1,4 @@
-"""Opening places and clients: a harness that gives something else is told so in a sentence."""
+"""Opening sites and clients: a harness that gives something else is told so in a sentence."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class HarnessError(Exception):
 
 
 def opened_site(harness: Harness[S]) -> AbstractContextManager[S]:
-    """Return a new place, to be entered.
+    """Return a new site, to be entered.
 
     Raises:
         HarnessError: If it is no context manager.
@@ -38,7 +38,7 @@ def opened_site(harness: Harness[S]) -> AbstractContextManager[S]:
 
 
 def opened_copy(harness: Harness[S], site: S) -> AbstractContextManager[S]:
-    """Return a copy of a place, to be entered.
+    """Return a copy of a site, to be entered.
 
     Raises:
         HarnessError: If it is no context manager.
@@ -48,7 +48,7 @@ def opened_copy(harness: Harness[S], site: S) -> AbstractContextManager[S]:
 
 
 def opened_client(harness: AnyHarness, site: object, setting: Setting) -> OpenedClient:
-    """Return a client of a place, to be entered.
+    """Return a client of a site, to be entered.
 
     Raises:
         HarnessError: If it is no context manager, be it an asynchronous one.

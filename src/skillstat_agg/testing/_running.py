@@ -89,7 +89,7 @@ class Watch(Generic[T]):
         Raises:
             Hangs: If a call to a store takes too long; its thread is left behind.
             KeyboardInterrupt: As always, after the case that is being played was left and
-                its clients and place were closed.
+                its clients and site were closed.
         """
         thread = threading.Thread(
             target=self._serve, args=(work,), name="skillstat sweep", daemon=True

@@ -76,7 +76,7 @@ def soak(
 ) -> Soaked:
     """Kill processes at random, start them again, and check the numbers in the end.
 
-    The places of the harness must be usable from other processes: they are pickled.
+    The sites of the harness must be usable from other processes: they are pickled.
 
     Args:
         load: Loads the harness; it is pickled, and called in every process.
@@ -123,7 +123,7 @@ def _check_pickles(load: Callable[[], AnyHarness], site: object) -> None:
     try:
         pickle.dumps((load, site))
     except Exception as error:
-        raise SoakError(f"the place cannot be given to another process: {error}") from error
+        raise SoakError(f"the site cannot be given to another process: {error}") from error
 
 
 def _soaked(troop: Troop, seed: int, fault: str = "") -> Soaked:
@@ -148,7 +148,7 @@ def _look(harness: AnyHarness, site: object, troop: Troop) -> None:
 
 @contextmanager
 def _case(harness: AnyHarness, site: object) -> Iterator[AnyCase]:
-    """Give a case at a place that is there already."""
+    """Give a case at a site that is there already."""
     there = attrs.evolve(harness, site=lambda: nullcontext(site))
     with ExitStack() as stack:
         yield Case(there, Level.QUICK, Trail(), stack)

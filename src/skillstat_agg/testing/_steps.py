@@ -130,7 +130,7 @@ class Record:
 
     @contextmanager
     def doing(self, who: str, what: str) -> Iterator[None]:
-        """Write down what is done to a place or a client, if it goes wrong."""
+        """Write down what is done to a site or a client, if it goes wrong."""
         self.calls += 1
         outer, self.pending = self.pending, Step(who, what)
         try:
@@ -157,6 +157,8 @@ class Record:
             self.has_hung |= isinstance(error, Hangs)
             self.steps.append(Step(who, what, given, error))
             raise
+        except Violation:
+            raise  # somebody looked in the middle of the call: it is not the store's answer
         except Exception as error:
             self.steps.append(Step(who, what, given, error))
             if isinstance(error, CursorConflictError):

@@ -33,32 +33,32 @@ CLIENTS = 5
 OTHER = Projection("other_stats", {"download": Effect(counters={"fetches": 1})})
 
 
-@check("WIRE-01", HARNESS, "site() gives an empty place", witness=OPENED)
+@check("WIRE-01", HARNESS, "site() gives an empty site", witness=OPENED)
 def empty(case: AnyCase) -> None:
-    """A new place holds no event and no number."""
+    """A new site holds no event and no number."""
     client = case.client("first")
     case.saw(OPENED)
     found = labels(recorded.event for recorded in case.log_of(client))
     if found:
-        raise Violation("a place without events", f"these are there already: {found}")
+        raise Violation("a site without events", f"these are there already: {found}")
     cursor = client.stats.cursor()
     if cursor.place is not None or cursor.count or client.stats.totals():
-        raise Violation("a place without numbers", f"{cursor.count} events are folded already")
+        raise Violation("a site without numbers", f"{cursor.count} events are folded already")
 
 
-@check("WIRE-02", HARNESS, "every place is a place of its own", witness=OPENED)
+@check("WIRE-02", HARNESS, "every site is apart from the others", witness=OPENED)
 def isolated(case: AnyCase) -> None:
-    """What is appended at one place is not at another that is open at the same time."""
+    """What is appended at one site is not at another that is open at the same time."""
     case.client("first").append(*case.downloads("a"))
     with ExitStack() as stack:
         other = Case(case.harness, case.level, Trail(), stack)
         found = other.log_of(other.client("elsewhere"))
     case.saw(OPENED)
     if found:
-        raise Violation("two places apart", "the second place shows the events of the first")
+        raise Violation("two sites apart", "the second site shows the events of the first")
 
 
-@check("WIRE-03", HARNESS, "the clients of one place share its data", witness=FOLDED)
+@check("WIRE-03", HARNESS, "the clients of one site share its data", witness=FOLDED)
 def shared(case: AnyCase) -> None:
     """What one client appends and folds, another one sees."""
     one, two = case.client("one"), case.client("two")
@@ -118,7 +118,7 @@ def separate(case: AnyCase) -> None:
     if sorted(found) != sorted(committed):
         raise Violation(
             f"the events that were committed: {committed}",
-            f"{found or 'none'}: do clients share a connection?",
+            f"{found or 'none'}: do clients share a connection, or does a rollback not undo?",
         )
 
 
@@ -134,7 +134,8 @@ def unaffected(case: AnyCase) -> None:
     except Exception as error:
         raise Violation(
             "a client that reads after another was closed",
-            f"{type(error).__name__}: {error}: do clients share a connection?",
+            f"{type(error).__name__}: {error}: do clients share a connection, or does a rollback"
+            " not undo?",
         ) from error
 
 
@@ -253,12 +254,12 @@ def stopped(case: AnyCase) -> None:
 @check(
     "WIRE-12",
     HARNESS,
-    "copy() gives a place with the same data, and apart",
+    "copy() gives a site with the same data, and apart",
     witness=OPENED,
     needs=["copy"],
 )
 def copied(case: AnyCase) -> None:
-    """A copy holds what the place held, and what is appended later is in one of them only."""
+    """A copy holds what the site held, and what is appended later is in one of them only."""
     one = case.client("one")
     one.append(*case.downloads("a"))
     copy = case.copy()
@@ -287,7 +288,7 @@ def shown(case: AnyCase) -> None:
     ]:
         raise Violation(
             "raw() to change with an append and with a commit, and at no other time",
-            "it does not: does it read this place, and everything there?",
+            "it does not: does it read this site, all of it, and nothing that changes by itself?",
         )
 
 

@@ -23,7 +23,7 @@ def _with_ids(case: AnyCase, skill_ids: str) -> tuple[Event, ...]:
     witness=DEATH,
 )
 def crash_01(case: AnyCase) -> None:
-    """One of two drains dies; the other goes on, and the place is drained again."""
+    """One of two drains dies; the other goes on, and the site is drained again."""
     one = case.client("f1")
     one.append(*case.downloads("ab"))
     case.play(

@@ -200,7 +200,7 @@ def fence_07(case: AnyCase) -> None:
     witness=CONFLICT,
 )
 def fence_08(case: AnyCase) -> None:
-    """Two clients open an empty place and fold its first event."""
+    """Two clients open an empty site and fold its first event."""
     one = case.client("f1")
     one.append(*case.downloads("a"))
     case.play(

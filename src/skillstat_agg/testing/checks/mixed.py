@@ -27,6 +27,9 @@ from skillstat_agg.testing._steps import CONFLICT, LATE, REFUSED
 SWITCHES = 1_000
 """More than there are calls: everybody may be left for another at any time."""
 
+METHODS = ("append", "begin", "commit", "cursor", "forget", "read", "rollback", "tally")
+"""Inside all of them others may move, and clients may die."""
+
 WRITERS = ("w1", "w2")
 
 SKILLS = ("a", "b", "A", "a ", "\u00e9", "e\u0301")
@@ -75,7 +78,7 @@ class _Mixture:
         inside = case.pick(0, 1, 2) if case.harness.io else 0
         # Everything is chosen by now: an actor that is made does play.
         actors = [part() for part in parts]
-        case.play(*actors, switches=SWITCHES, deaths=self._deaths, inside=inside)
+        case.play(*actors, switches=SWITCHES, deaths=self._deaths, inside=inside, into=METHODS)
 
     def _client(self, name: str, projection: Projection = SKILL_STATS) -> Handle:
         """Return the client of this name; a new one if it has died."""
