@@ -63,7 +63,8 @@ def package(session: nox.Session) -> None:
 
         install(session, f"{wheel}[cli,testing]", groups=("tests",))
         with session.chdir(dist):  # where src/ cannot be imported
-            session.run("pytest", "-c", str(ROOT / "pyproject.toml"), str(ROOT / "tests"))
+            where = ("-c", str(ROOT / "pyproject.toml"), str(ROOT / "tests"))
+            session.run("pytest", "-n", "auto", *where)
 
 
 @nox.session(default=False)
