@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
@@ -148,8 +149,8 @@ def test_what_is_appended_is_created_now(store):
 
 def laws_of(protocol: type) -> set[str]:
     """Return the names of the laws in the docstring of a protocol."""
-    _, _, laws = (protocol.__doc__ or "").partition("Laws:\n")
-    return set(re.findall(r"^        (\w+): ", laws, re.MULTILINE))
+    _, _, laws = (inspect.getdoc(protocol) or "").partition("Laws:\n")
+    return set(re.findall(r"^    (\w+): ", laws, re.MULTILINE))
 
 
 def test_there_are_many_broken_stores_and_each_has_a_name():
