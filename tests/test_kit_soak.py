@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
+from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from skillstat_agg import SKILL_STATS
+from skillstat_agg.backends.sqlite import SQLiteEventStore
 from skillstat_agg.errors import InvalidBoundError
 from skillstat_agg.testing import Harness, harnesses
 from skillstat_agg.testing._sabotage import sabotaged
 from skillstat_agg.testing._saboteurs import SABOTEURS
 from skillstat_agg.testing._soak import Soaked, soak
 from skillstat_agg.testing._soak_plan import Way, batch, events_of
-from skillstat_agg.testing._soak_troop import Role
+from skillstat_agg.testing._soak_troop import Role, Troop
 from skillstat_agg.testing._targets import load
 
 SQLITE = partial(load, "skillstat_agg.testing.harnesses:sqlite")
@@ -63,6 +67,26 @@ def test_a_fault_is_told(load, fault):
     assert fault in soaked.fault
     assert f"FAILED\n{soaked.fault}" in str(soaked)
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(-1)], ids=["whole", "but for one event"])
+def test_a_batch_that_nobody_heard_of_is_in_the_log_as_a_whole(part, monkeypatch):
+    """Its appender died before it could tell, and the retry was not answered before the end."""
+    stop = Troop.stop
+
+    def stopped_too_early(troop: Troop) -> None:
+        stop(troop)
+        (appender,) = (one for one in troop._members if one.role is Role.APPENDER)
+        with closing(sqlite3.connect(cast("Path", troop._site))) as db:
+            log = SQLiteEventStore(db)
+            while len(events := batch(1, 0, appender.batches).events) == 1:
+                log.append(events)
+                appender.batches += 1
+            log.append(events[part])
+
+    monkeypatch.setattr(Troop, "stop", stopped_too_early)
+
+    assert soak(SQLITE, kills=1, appenders=1, workers=1, seed=1).ok is (part == slice(None))
 
 
 def test_an_interrupted_soak_leaves_no_process():

@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     soaking = command(
         "soak",
         "Kill processes that append and drain, and check the numbers in the end.",
-        " The harness's places must be usable from other processes.",
+        " The harness's sites must be usable from other processes.",
     )
     soaking.set_defaults(command=_soak)
     for name, default, about in (
