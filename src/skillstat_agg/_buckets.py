@@ -107,9 +107,16 @@ def buckets_between(
     for name, at in (("since", since), ("until", until)):
         if at is not None and (not isinstance(at, datetime) or at.utcoffset() is None):
             raise InvalidBoundError(name, repr(at), "a datetime with a time zone")
-    first, end = bucket_of(_FIRST, granularity), bucket_of(_LAST, granularity) + 1
+    every = _buckets(granularity)
+    first, end = every.start, every.stop
     if since is not None:
         first = max(first, bucket_of(since, granularity))
     if until is not None:
         end = min(end, -((EPOCH - until) // granularity.length))
     return range(first, end)
+
+
+@functools.cache
+def _buckets(granularity: Granularity) -> range:
+    """Return the numbers of all buckets there can be."""
+    return range(bucket_of(_FIRST, granularity), bucket_of(_LAST, granularity) + 1)

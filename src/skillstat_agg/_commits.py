@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from datetime import datetime
 from operator import itemgetter
@@ -174,6 +175,11 @@ def check_readable(cursor: Cursor, projection: Projection) -> Projection:
 
 def _stored(cursor: Cursor) -> Projection:
     try:
-        return Projection.from_table(cursor.table)
+        return _projection_of(cursor.table)
     except InvalidProjectionError as error:
         raise TableChangedError(cursor.projection, str(error)) from error
+
+
+@functools.lru_cache(maxsize=32)  # a program meets few tables, and meets them often
+def _projection_of(table: str) -> Projection:
+    return Projection.from_table(table)

@@ -44,13 +44,13 @@ class MemoryStatsStore:
         self._projection = projection
         self._database = MemoryDatabase() if database is None else database
         self._clock = clock
-        start = Stats(
-            Cursor.start(projection, clock()),
-            {},
-            {granularity: {} for granularity in projection.granularities},
-        )
         with self._database._lock:
-            self._database._stats.setdefault(projection.name, start)
+            if projection.name not in self._database._stats:
+                self._database._stats[projection.name] = Stats(
+                    Cursor.start(projection, clock()),
+                    {},
+                    {granularity: {} for granularity in projection.granularities},
+                )
 
     @property
     def projection(self) -> Projection:
@@ -135,14 +135,16 @@ class MemoryStatsStore:
         check_readable(stats.cursor, self._projection)
         buckets = buckets_between(since, until, granularity)
         columns = self._projection.columns
+        rows = {
+            bucket: row
+            for (bucket, skill), row in stats.rollups[granularity].items()
+            if skill == skill_id and bucket in buckets
+        }
         return Rollups(
             stats.cursor,
             {
-                start_of(bucket, granularity): _filled(columns, row)
-                for (bucket, skill), row in sorted(
-                    stats.rollups[granularity].items(), key=lambda item: item[0]
-                )
-                if skill == skill_id and bucket in buckets
+                start_of(bucket, granularity): _filled(columns, rows[bucket])
+                for bucket in sorted(rows)
             },
         )
 
