@@ -23,7 +23,9 @@ def install(session: nox.Session, *what: str, groups: tuple[str, ...]) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests, and measure what they cover."""
     install(session, "-e", ".[cli,testing]", groups=("tests",))
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "-n", "auto", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
 
@@ -50,7 +52,9 @@ def docs(session: nox.Session) -> None:
     session.run("sphinx-build", "-W", "--keep-going", "-n", "docs", "docs/_build/html")
 
 
-@nox.session(reuse_venv=False)  # pip keeps an installed wheel of the same version
+@nox.session(
+    python=PYTHONS[-1], reuse_venv=False
+)  # pip keeps an installed wheel of the same version
 def package(session: nox.Session) -> None:
     """Build the sdist and the wheel, check both, and run the tests against the wheel."""
     install(session, groups=("package",))
