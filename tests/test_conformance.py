@@ -10,6 +10,7 @@ from sqlite3 import Connection, OperationalError, connect
 
 import attrs
 
+from skillstat_agg.backends.memory import MemoryDatabase, MemoryEventStore, MemoryStatsStore
 from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
 from skillstat_agg.errors import StoreBusyError
 from skillstat_agg.testing import CHECKS, Client, JoinedAppend, Setting, conformance_tests
@@ -68,4 +69,23 @@ test_waiting = conformance_tests(
         if check.family in ("APPEND", "LATE", "FENCE", "MECH")
         and check.id not in ("LATE-04", "LATE-06")
     ],
+)
+
+
+# A store that knows its table need not let a fold find what that cannot count.
+
+
+@contextmanager
+def refusing_client(database: MemoryDatabase, setting: Setting) -> Iterator[Client]:
+    events = MemoryEventStore(database, clock=setting.clock, projections=[setting.projection])
+    yield Client(
+        events=events,
+        stats=MemoryStatsStore(setting.projection, database, clock=setting.clock),
+    )
+
+
+refusing = attrs.evolve(memory, client=refusing_client)
+
+test_refusing = conformance_tests(
+    refusing, checks=[check for check in CHECKS if check.family == "KIND"]
 )

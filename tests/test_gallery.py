@@ -24,6 +24,7 @@ from skillstat_agg.backends.memory import MemoryStatsStore
 from skillstat_agg.errors import InvalidEventError
 from skillstat_agg.testing import CHECKS, check_store
 from skillstat_agg.testing._cases import Level
+from skillstat_agg.testing._checks import Check
 from skillstat_agg.testing._diagnosis import matrix
 from skillstat_agg.testing._kit import wire
 from skillstat_agg.testing.gallery import (
@@ -192,6 +193,16 @@ def test_its_killer_fails_each_time_in_the_same_case(store: BrokenStore):
     assert first.trail == second.trail
     assert first.expected
     assert first.actual
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
+def test_every_check_fails_for_a_broken_store(check: Check):
+    """A check that no store can fail is worth nothing."""
+    rows = matrix()
+    store = next((one for one in BROKEN_STORES if check.id in rows[one.name].fails), None)
+
+    assert store is not None
+    assert wire(store.harness).run(check, Level.QUICK).failure is not None, AGAIN
 
 
 @each_broken_store

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
 from io import StringIO
@@ -13,6 +14,8 @@ from pathlib import Path
 import attrs
 import pytest
 
+from skillstat_agg import Page, Place
+from skillstat_agg.backends.memory import MemoryEventStore
 from skillstat_agg.testing import (
     CHECKS,
     CONTRACT,
@@ -27,8 +30,11 @@ from skillstat_agg.testing._checks import AnyCase, Check, check
 from skillstat_agg.testing._commands import main
 from skillstat_agg.testing._progress import Progress
 from skillstat_agg.testing._results import Failure
+from skillstat_agg.testing._running import run_check
 from skillstat_agg.testing._steps import Violation
 from skillstat_agg.testing._texts import failure_text
+from skillstat_agg.testing._wiring import declared
+from skillstat_agg.testing.gallery._frame import broken, events_of
 
 pytest_plugins = ["pytester"]
 
@@ -324,6 +330,22 @@ def shown(failure: Failure, check: Check = CHECKS[0]) -> str:
     return failure_text(Result(check=check, status=Status.FAILED, failure=failure), "a.py:b")
 
 
+def test_the_error_of_a_driver_is_told_what_it_should_be():
+    """A store that is in the way says StoreBusyError, and nothing else does."""
+
+    class Locked(MemoryEventStore):
+        def read(self, after: Place | None, /, *, limit: int) -> Page:
+            raise sqlite3.OperationalError("database is locked")
+
+    (check_of_ties,) = (one for one in CHECKS if one.id == "TIE-01")
+    harness = broken(events=events_of(Locked))
+    failure = run_check(check_of_ties, harness, Level.QUICK, declared(harness)).failure
+
+    assert failure is not None
+    assert failure.expected == "no error; StoreBusyError if another client is in the way"
+    assert failure.actual == "OperationalError: database is locked"
+
+
 def test_a_long_schedule_is_shown_without_its_middle():
     """And in lines that fit."""
     steps = tuple(f"w{number}.append e{number} -> 1 new" for number in range(500))
@@ -379,7 +401,7 @@ def test_progress_is_written_over_on_a_terminal_only():
 
 def test_run_shows_a_table(store, capsys):
     """One row for each check, and the counts."""
-    status = main(["run", "test_store.py:memory", "--only", "tie", "--only", "LATE-07"])
+    status = main(["run", "test_store.py:memory", "--only", "tie, LATE-07", "--only", "MECH"])
 
     out, err = capsys.readouterr()
     assert status == 0
@@ -439,10 +461,10 @@ def test_run_of_a_miswired_harness_gives_no_verdict(store, capsys):
 
 def test_run_plays_random_schedules_too(store, capsys):
     """They are a check like the others."""
-    status = main(["run", "test_store.py:memory", "--only", "TIE-01", "--random", "5"])
+    status = main(["run", "test_store.py:memory", "--only", "TIE-01", "--random", "30"])
 
     assert status == 0
-    assert re.search(r"^RANDOM-01 +5 ", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^RANDOM-01 +30 ", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_run_proves_its_teeth(store, capsys):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta, timezone
 from enum import Enum
@@ -12,18 +11,23 @@ from typing import Any, Generic, TypeVar, cast
 
 import attrs
 
-from skillstat_agg._commits import CHECKSUM_RANGE, Cursor
-from skillstat_agg._events import Event, Place, RecordedEvent
+from skillstat_agg._commits import Cursor
+from skillstat_agg._events import Event, RecordedEvent
 from skillstat_agg._projections import SKILL_STATS, Projection
-from skillstat_agg._stores import Totals
 from skillstat_agg.errors import StoreBusyError
+from skillstat_agg.testing._comparing import (
+    EVERYTHING,
+    compare_log,
+    compare_stats,
+    expect,
+    log_of,
+)
 from skillstat_agg.testing._doors import door_for
 from skillstat_agg.testing._handles import Actor, Committed, Handle
 from skillstat_agg.testing._harness import Harness, Setting
-from skillstat_agg.testing._numbers import Numbers, count, difference, without_zeros
 from skillstat_agg.testing._opening import opened_client, opened_copy, opened_site
 from skillstat_agg.testing._plays import Play
-from skillstat_agg.testing._steps import IO, Killed, Record, Violation, label
+from skillstat_agg.testing._steps import IO, Killed, Record, Violation
 from skillstat_agg.testing._trails import Trail
 
 S = TypeVar("S")
@@ -32,12 +36,7 @@ T = TypeVar("T")
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 """When everything happens, unless a check says otherwise."""
 
-EVERYTHING = 100_000
-
 LONGEST_ANSWER = 60
-
-MOST_NAMED = 30
-"""How many events a message names at most."""
 
 
 class Level(Enum):
@@ -124,14 +123,9 @@ class Case(Generic[S]):
     ) -> Event:
         """Return an event; its note is what the schedule calls it: e1, e2 and so on."""
         self._labelled += 1
-        return Event(
-            skill_id=skill_id,
-            kind=kind,
-            occurred_at=at,
-            event_id=event_id,
-            deltas=deltas,
-            note=f"e{self._labelled}",
-        )
+        note = f"e{self._labelled}"
+        event = _event(skill_id, kind, at, event_id, note)
+        return event if deltas is None else attrs.evolve(event, deltas=deltas)
 
     def downloads(self, skill_ids: Iterable[str]) -> tuple[Event, ...]:
         """Return a download of each skill."""
@@ -165,14 +159,15 @@ class Case(Generic[S]):
             projection=projection, clock=self.clock if clock is None else clock, io=io
         )
         place = self.site if site is None else site
-        with self.record.doing(name, "open"):
-            opened = opened_client(self.harness, place, setting)
-            door = door_for(self.harness, opened)
-            handle = Handle(name, opened, door, self.record, self.committed)
+        handle = self.record.do(name, "open", functools.partial(self._opened, name, place, setting))
         handles.append(handle)
         self._handles.append(handle)
         self._stack.callback(self._close, handle)
         return handle
+
+    def _opened(self, name: str, site: S, setting: Setting) -> Handle:
+        opened = opened_client(self.harness, site, setting)
+        return Handle(name, opened, door_for(self.harness, opened), self.record, self.committed)
 
     def _close(self, handle: Handle) -> None:
         if handle.is_busy:
@@ -190,22 +185,20 @@ class Case(Generic[S]):
 
     def elsewhere(self) -> S:
         """Return another site, empty."""
-        with self.record.doing("harness", "site"):
-            return self._stack.enter_context(opened_site(self.harness))
+        enter = self._stack.enter_context
+        return self.record.do("harness", "site", lambda: enter(opened_site(self.harness)))
 
     def copy(self) -> S:
         """Return a copy of the site, as a backup of it would be now."""
         place = self.site
-        with self.record.doing("harness", "copy"):
-            return self._stack.enter_context(opened_copy(self.harness, place))
+        enter = self._stack.enter_context
+        return self.record.do("harness", "copy", lambda: enter(opened_copy(self.harness, place)))
 
     def raw(self) -> object:
         """Return all that is stored at the site; None: the harness does not say."""
         if self.harness.raw is None:
             return None
-        place = self.site
-        with self.record.doing("harness", "raw"):
-            return self.harness.raw(place)
+        return self.record.do("harness", "raw", functools.partial(self.harness.raw, self.site))
 
     # What happens
 
@@ -269,12 +262,7 @@ class Case(Generic[S]):
         Raises:
             Violation: If they are not.
         """
-        if expected == actual:
-            return
-        if isinstance(expected, Cursor) and isinstance(actual, Cursor):
-            unlike = _unlike(expected, actual)
-            raise Violation(f"{what} = {unlike!r}", repr(_unlike(actual, expected)))
-        raise Violation(f"{what} = {expected!r}", repr(actual))
+        expect(what, expected, actual)
 
     def raises(self, errors: type[T], function: Callable[[], object], what: str) -> T:
         """Return the error that *function* raises.
@@ -295,14 +283,7 @@ class Case(Generic[S]):
 
     def log_of(self, handle: Handle) -> list[RecordedEvent]:
         """Return all that a client can read."""
-        found: list[RecordedEvent] = []
-        place: Place | None = None
-        while True:
-            page = handle.events.read(place, limit=EVERYTHING)
-            found += page.events
-            if page.is_last or not page.events:
-                return found
-            place = Place(page.epoch, found[-1].position, found[-1].fingerprint)
+        return log_of(handle)
 
     def observer(self, projection: Projection = SKILL_STATS) -> Handle:
         """Return a client that only looks on."""
@@ -329,125 +310,15 @@ class Case(Generic[S]):
         worker = self.client("after", projection)
         worker.drain(page=page)
         log = self.log_of(worker)
-        self._check_log([recorded.event for recorded in log])
+        compare_log(self.committed, [recorded.event for recorded in log])
         cursor = self._compare(worker, log)
         self.expect("the cursor by itself", cursor, worker.stats.cursor())
 
-    def _check_log(self, found: Sequence[Event]) -> None:
-        """Check that the log holds what was appended, each event once."""
-        known = Counter(map(_content, self.committed.events))
-        there = Counter(map(_content, found))
-        labels = {_content(event): label(event) for event in found}
-        labels |= {_content(event): label(event) for event in self.committed.events}
-        for batch in self.committed.unsure:
-            if all(there[_content(event)] > known[_content(event)] for event in batch):
-                for event in batch:
-                    content = _content(event)
-                    known[content] += event.event_id is None or not known[content]
-        if known != there:
-            raise Violation(
-                f"a log of {labels_of(known, labels)}",
-                labels_of(there, labels),
-                "; ".join(
-                    f"{what}: {labels_of(contents, labels)}"
-                    for what, contents in (("lost", known - there), ("doubled", there - known))
-                    if contents
-                ),
-            )
-
     def _compare(self, client: Handle, folded: Sequence[RecordedEvent] | None = None) -> Cursor:
-        """Compare what is stored with what was folded, and return the cursor.
-
-        Args:
-            client: Who looks.
-            folded: What must have been folded; None: the log up to the cursor.
-        """
-        totals = client.stats.totals()
-        cursor = totals.cursor
-        if folded is None:
-            # Read after the totals: what stands up to their cursor cannot change any more.
-            folded = [
-                one
-                for one in self.log_of(client)
-                if cursor.place is not None and one.position <= cursor.place.position
-            ]
-        stored = client.stats.projection
-        if cursor.table != stored.table:
-            stored = _projection_of(cursor.table)
-        events = [one.event for one in folded]
-        uncounted = sorted({event.kind for event in events} - stored.kinds.keys())
-        if uncounted:
-            raise Violation(
-                "a cursor whose table counts the kind of every event up to it",
-                f"its table does not know {', '.join(map(repr, uncounted))}",
-            )
-        forgotten = self._forgotten(totals, events)
-        expected = count(stored, events, forgotten)
-        names = client.stats.projection.counters
-        wanted = {
-            skill: {name: row.get(name, 0) for name in names}
-            for skill, row in expected.totals.items()
-        }
-        found = {skill: dict(row) for skill, row in totals.items()}
-        unlike = difference(wanted, found, stored, self.committed.events, events)
-        if unlike is not None:
-            raise Violation(unlike.expected, unlike.actual, unlike.events)
-        self._compare_rollups(client, cursor, expected, {*expected.totals, *forgotten})
-        checksum = sum(one.fingerprint for one in folded) % CHECKSUM_RANGE
-        self.expect("the cursor's count", len(folded), cursor.count)
-        self.expect("the cursor's checksum", checksum, cursor.checksum)
-        self.expect("the cursor's control totals", expected.controls, dict(cursor.controls))
-        return cursor
-
-    def _forgotten(self, totals: Totals, folded: Iterable[Event]) -> set[str]:
-        """Return the skills that are forgotten; where only the store can know, it says so."""
-        committed = self.committed
-        if committed.forgetting:
-            gone = {event.skill_id for event in folded} - totals.keys()
-            committed.forgotten |= gone.intersection(committed.forgetting)
-        return committed.forgotten
-
-    def _compare_rollups(
-        self, client: Handle, cursor: Cursor, expected: Numbers, skills: Collection[str]
-    ) -> None:
-        columns = client.stats.projection.columns
-        for granularity, by_skill in expected.rollups.items():
-            for skill in skills:
-                rollups = client.stats.rollups(skill, granularity)
-                if rollups.cursor != cursor and self.harness.blocks:
-                    continue  # a commit that had to wait has landed in between
-                self.expect(f"the cursor that comes with {skill!r}", cursor, rollups.cursor)
-                wanted = without_zeros(
-                    {
-                        start: {name: row.get(name, 0) for name in columns}
-                        for start, row in by_skill.get(skill, {}).items()
-                    }
-                )
-                found = without_zeros({start: dict(row) for start, row in rollups.items()})
-                self.expect(f"{skill!r} by {granularity.value}", wanted, found)
+        return compare_stats(self.committed, client, folded, may_move=self.harness.blocks)
 
 
-def _unlike(cursor: Cursor, other: Cursor) -> dict[str, object]:
-    """Return the fields of a cursor record that are others in another one."""
-    fields = attrs.asdict(cursor, recurse=False)
-    return {name: value for name, value in fields.items() if value != getattr(other, name)}
-
-
-@functools.cache
-def _projection_of(table: str) -> Projection:
-    """Return the projection whose table this is."""
-    return Projection.from_table(table)
-
-
-def labels_of(contents: Counter[Hashable], labels: Mapping[Hashable, str]) -> str:
-    """Return what the kit calls some events, by what they count by: the first of many."""
-    names = sorted(labels[content] for content in contents.elements())
-    if len(names) > MOST_NAMED:
-        names[MOST_NAMED:] = [f"and {len(names) - MOST_NAMED:,} more"]
-    return ", ".join(names) or "no event"
-
-
-def _content(event: Event) -> Hashable:
-    """Return what an event counts by; time and note have checks of their own."""
-    deltas = None if event.deltas is None else tuple(event.deltas.items())
-    return event.skill_id, event.kind, event.event_id, deltas
+@functools.lru_cache(maxsize=1_000)
+def _event(skill_id: str, kind: str, at: datetime, event_id: str | None, note: str) -> Event:
+    """Return an event: the same one in case after case."""
+    return Event(skill_id=skill_id, kind=kind, occurred_at=at, event_id=event_id, note=note)

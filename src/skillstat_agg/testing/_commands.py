@@ -157,7 +157,7 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
         "--only",
         metavar="ID",
         action="append",
-        help="only this check, or this family: LATE-02 or LATE; may be repeated",
+        help="only these checks, or families: LATE-02 or LATE,FENCE; may be repeated",
     )
 
 
@@ -290,7 +290,7 @@ def _chosen(only: Sequence[str] | None) -> Sequence[Check]:
     """Return the checks of these ids and families; None: all."""
     if only is None:
         return CHECKS
-    asked = {name.upper() for name in only}
+    asked = {name.strip().upper() for names in only for name in names.split(",")}
     known = {name for check in CHECKS for name in (check.id, check.family)}
     if unknown := sorted(asked - known):
         families = dict.fromkeys(check.family for check in CHECKS)

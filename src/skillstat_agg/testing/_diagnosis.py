@@ -45,7 +45,8 @@ def matrix() -> Mapping[str, Row]:
 def looks_like(results: Iterable[Result]) -> LooksLike | None:
     """Return the broken store that fails most alike; None: none does, or nothing failed.
 
-    Only checks that were tried on both stores are compared.
+    Only checks that were tried on both stores are compared. Of several that fail alike it is
+    one whose own check is among those that fail.
 
     Args:
         results: What came of the checks of a store.
@@ -57,7 +58,7 @@ def looks_like(results: Iterable[Result]) -> LooksLike | None:
         if result.check.id in known and result.status is not Status.NOT_DECLARED
     }
     best: LooksLike | None = None
-    most = (ALIKE, 0)
+    most = (ALIKE, 0, False)
     for store in BROKEN_STORES:
         row = matrix().get(store.name)
         if row is None:
@@ -66,11 +67,12 @@ def looks_like(results: Iterable[Result]) -> LooksLike | None:
         ours = {check_id for check_id in both if tried[check_id]}
         theirs = both.intersection(row.fails)
         common, either = len(ours & theirs), len(ours | theirs)
-        if common and (common / either, common) > most:
+        alike = (common / max(either, 1), common, store.killer in ours)
+        if common and alike > most:
             best = LooksLike(
                 name=store.name,
                 remedy=store.remedy,
                 in_common=f"{common} of {either} checks that fail",
             )
-            most = (common / either, common)
+            most = alike
     return best

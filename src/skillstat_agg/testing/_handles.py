@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar, cast
 
@@ -12,7 +13,7 @@ from skillstat_agg import aio
 from skillstat_agg._events import Event
 from skillstat_agg._folding import DEFAULT_PAGE, FoldReport, drain
 from skillstat_agg._stores import Appended
-from skillstat_agg.errors import StoreBusyError
+from skillstat_agg.errors import EventIdConflictError, InvalidEventError, StoreBusyError
 from skillstat_agg.testing._clients import (
     Line,
     Stats,
@@ -34,6 +35,9 @@ from skillstat_agg.testing._steps import LATE, ROLLBACK, Killed, Record
 
 T = TypeVar("T")
 
+REFUSALS = (EventIdConflictError, InvalidEventError, StoreBusyError)
+"""What an append raises that has stored nothing."""
+
 
 @attrs.frozen
 class Actor(Generic[T]):
@@ -54,7 +58,8 @@ class Committed:
 
     Attributes:
         events: Those that are in the log, without retries.
-        unsure: Appends whose client died inside: all of one are in the log, or none.
+        unsure: Appends that nobody knows the end of, since their client died inside or their
+            I/O failed: all events of one are in the log, or none.
         forgotten: The skills that were forgotten.
         forgetting: Skills whose forget has begun and has not come back, or never will:
             they are forgotten, or not.
@@ -73,6 +78,17 @@ class Committed:
         """Return the number of an append that begins now."""
         self.began += 1
         return self.began
+
+    @contextmanager
+    def unless_refused(self, events: tuple[Event, ...]) -> Iterator[None]:
+        """Note that events may be in the log if what is to put them there has no answer."""
+        try:
+            yield
+        except REFUSALS:
+            raise
+        except BaseException:
+            self.unsure.append(events)
+            raise
 
     def add(self, events: Iterable[Event], number: int) -> bool:
         """Note what was committed; return whether something that began later was before it."""
@@ -127,11 +143,8 @@ class Held:
 
     async def stepped_commit(self) -> None:
         """Give way, then commit."""
-        try:
+        with self._log.unless_refused(tuple(self._events)):
             await self._line.step("commit", tuple(self._events), self.opened.commit)
-        except Killed:
-            self._log.unsure.append(tuple(self._events))
-            raise
         self._committed()
 
     async def stepped_rollback(self) -> None:
@@ -190,8 +203,8 @@ class Handle:
             if self.is_busy and self._record.has_hung:
                 self._door.submit(leaving(self._opened))  # if it should ever come back
             else:
-                with self._record.doing(self.name, "close"):
-                    self._door.now(leaving(self._opened))
+                leave = partial(self._door.now, leaving(self._opened))
+                self._record.do(self.name, "close", leave)
         except Killed:
             pass  # a dead client cannot say goodbye
         finally:
@@ -299,17 +312,22 @@ class Handle:
         self._log.forgotten.add(skill_id)
 
     async def _append(self, appends: tuple[tuple[Event, ...], ...]) -> None:
-        events = SteppedEvents(self._client.events, self._line)
         for part in appends:
-            number = self._log.begin()
             try:
-                await events.append(part)
+                await self._append_part(part)
             except StoreBusyError:
                 return
-            except Killed:
-                self._log.unsure.append(part)
-                raise
-            self._log.add(part, number)
+
+    async def _append_part(self, part: tuple[Event, ...]) -> None:
+        append, numbers = self._client.events.append, list[int]()
+
+        def begin() -> object:
+            numbers.append(self._log.begin())
+            return append(part)
+
+        with self._log.unless_refused(part):
+            await self._line.step("append", part, begin)
+        self._log.add(part, *numbers)
 
     async def _hold(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 import attrs
 
@@ -56,7 +57,7 @@ def wire(harness: AnyHarness) -> Wired:
 def check_store(
     harness: AnyHarness,
     *,
-    level: Level = Level.QUICK,
+    level: Level | Literal["quick", "full"] = Level.QUICK,
     checks: Iterable[Check] = CHECKS,
     target: str | None = None,
 ) -> Report:
@@ -64,11 +65,12 @@ def check_store(
 
     Args:
         harness: How to reach the store.
-        level: How far the sweep goes.
+        level: How far the sweep goes: a level, or its value.
         checks: Which checks.
         target: What replay commands call the harness, such as ``tests/test_store.py:harness``;
             None: its name in the module that calls this.
     """
+    level = Level(level)
     if target is None:
         target = target_of_caller(harness)
     wired = wire(harness)

@@ -7,6 +7,7 @@ the documentation.
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import os
 import sys
@@ -66,10 +67,12 @@ def main() -> int:
     asked = parser.parse_args()
     rows = matrix() if asked.page_only else _tried()
     files = {MATRIX: written(rows), asked.page: page(BROKEN_STORES, CHECKS, rows)}
-    old = [path for path, text in files.items() if not path.exists() or _text(path) != text]
-    for path in old:
-        sys.stdout.write(f"{path} {'is out of date' if asked.check else 'is written anew'}\n")
-        if not asked.check:
+    old = {path: _text(path) for path, text in files.items() if _text(path) != text}
+    for path, text in old.items():
+        if asked.check:
+            sys.stdout.writelines(_difference(path, text, files[path]))
+        else:
+            sys.stdout.write(f"{path} is written anew\n")
             path.write_text(files[path], encoding="utf-8", newline="\n")
     return int(asked.check and bool(old))
 
@@ -86,7 +89,13 @@ def _tried() -> Mapping[str, Row]:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _difference(path: Path, old: str, new: str) -> Iterable[str]:
+    """Return what is out of date, line by line."""
+    before, after = old.splitlines(keepends=True), new.splitlines(keepends=True)
+    return difflib.unified_diff(before, after, str(path), "as it is now", n=0)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ def count(
         granularity: {} for granularity in projection.granularities
     }
     controls = dict.fromkeys(projection.counters, 0)
+    zeros, no_columns = dict(controls), dict.fromkeys(projection.columns, 0)
     for granularity in projection.granularities:
         for column in projection.columns:
             controls[f"{granularity.value}.{column}"] = 0
@@ -47,17 +48,19 @@ def count(
         if event.skill_id in forgotten:
             continue
         effect = projection.kinds[event.kind]
-        row = totals.setdefault(event.skill_id, dict.fromkeys(projection.counters, 0))
+        row = totals.setdefault(event.skill_id, {**zeros})
         for name, amount in effect.counters.items():
-            row[name] += _of(amount, event)
-            controls[name] += _of(amount, event)
-        for granularity, by_skill in rollups.items():
+            added = _of(amount, event)
+            row[name] += added
+            controls[name] += added
+        for granularity, by_skill in rollups.items() if effect.rollups else ():
+            start = bucket(event.occurred_at, granularity)
+            by_start = by_skill.setdefault(event.skill_id, {})
+            cells = by_start.setdefault(start, {**no_columns})
             for name, amount in effect.rollups.items():
-                by_start = by_skill.setdefault(event.skill_id, {})
-                start = bucket(event.occurred_at, granularity)
-                cells = by_start.setdefault(start, dict.fromkeys(projection.columns, 0))
-                cells[name] += _of(amount, event)
-                controls[f"{granularity.value}.{name}"] += _of(amount, event)
+                added = _of(amount, event)
+                cells[name] += added
+                controls[f"{granularity.value}.{name}"] += added
     for by_skill in rollups.values():
         for skill_id in list(by_skill):
             by_skill[skill_id] = without_zeros(by_skill[skill_id])
@@ -77,9 +80,7 @@ def without_zeros(by_start: dict[datetime, Row]) -> dict[datetime, Row]:
 
 
 def _of(amount: int | Carried, event: Event) -> int:
-    if isinstance(amount, Carried):
-        return (event.deltas or {})[amount.name]
-    return amount
+    return amount if isinstance(amount, int) else (event.deltas or {})[amount.name]
 
 
 @attrs.frozen

@@ -89,6 +89,8 @@ class Play:
         """Let everybody play to the end."""
         current: _Part | None = None
         try:
+            for part in list(self._parts):
+                self._move(part)  # up to its first call: nothing has happened yet
             while self._parts and self._error is None:
                 current = self._next(current)
                 if current is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
 
 import pytest
 
@@ -18,7 +19,10 @@ from skillstat_agg.testing.checks import CHECKS
 
 
 def conformance_tests(
-    harness: AnyHarness, *, level: Level = Level.QUICK, checks: Iterable[Check] = CHECKS
+    harness: AnyHarness,
+    *,
+    level: Level | Literal["quick", "full"] = Level.QUICK,
+    checks: Iterable[Check] = CHECKS,
 ) -> Callable[[Check], None]:
     """Return a pytest test that is parametrised over all checks.
 
@@ -30,9 +34,10 @@ def conformance_tests(
     Args:
         harness: How to reach the store. Bind it to a name at the top of the module as
             well: replay commands call it so.
-        level: How far the sweep goes.
+        level: How far the sweep goes: a level, or its value.
         checks: Which checks.
     """
+    how_far = Level(level)
     caller = sys._getframe(1)
     names = caller.f_globals
     wired: list[Wired] = []
@@ -41,7 +46,7 @@ def conformance_tests(
     def conformance(check: Check) -> None:
         if not wired:
             wired.append(wire(harness))
-        _judge(wired[0].run(check, level), names, harness)
+        _judge(wired[0].run(check, how_far), names, harness)
 
     # The test stands where its author wrote it: reports and editors lead there.
     conformance.__module__ = names.get("__name__", conformance.__module__)

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from skillstat_agg.errors import SkillstatError
 from skillstat_agg.testing._cases import Case, Level
 from skillstat_agg.testing._checks import AnyCase, Check
 from skillstat_agg.testing._harness import AnyHarness
@@ -22,6 +23,8 @@ from skillstat_agg.testing._trails import Trail, TrailError
 T = TypeVar("T")
 
 MAY_BLOCK = "; if it waits for another client: say blocks=True"
+
+NO_ERROR_OF_A_DRIVER = "no error; StoreBusyError if another client is in the way"
 
 LOOKS_SECONDS = 0.1
 """How often somebody looks whether a case still goes on."""
@@ -286,7 +289,7 @@ def failure_of(
     return Failure(
         trail=name,
         schedule=tuple(map(str, record.steps)),
-        expected="no error",
+        expected="no error" if isinstance(error, SkillstatError) else NO_ERROR_OF_A_DRIVER,
         actual=f"{type(error).__name__}: {error}",
         traceback=traceback_of(error),
         is_answer=False,

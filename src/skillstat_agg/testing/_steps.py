@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import attrs
@@ -128,16 +127,15 @@ class Record:
     waiting: dict[str, Step] = attrs.field(factory=dict)
     has_hung: bool = False
 
-    @contextmanager
-    def doing(self, who: str, what: str) -> Iterator[None]:
-        """Write down what is done to a site or a client, if it goes wrong."""
+    def do(self, who: str, what: str, function: Callable[[], T]) -> T:
+        """Return what *function* does to a site or a client, and write it down if it goes wrong."""
         self.calls += 1
-        outer, self.pending = self.pending, Step(who, what)
+        step = Step(who, what)
+        outer, self.pending = self.pending, step
         try:
-            yield
+            return function()
         except (Exception, Hangs) as error:
-            self.has_hung |= isinstance(error, Hangs)
-            self.steps.append(Step(who, what, answer=error))
+            self._failed(step, error)
             raise
         finally:
             if not self.is_stopped:
@@ -150,32 +148,35 @@ class Record:
         self.calls += 1
         if self.calls > MOST_CALLS:
             raise Violation("an end", f"{MOST_CALLS:,} calls and no end")
-        outer, self.pending = self.pending, Step(who, what, given)
+        step = Step(who, what, given)
+        outer, self.pending = self.pending, step
         try:
-            result = function()
-        except (Killed, Hangs) as error:
-            self.has_hung |= isinstance(error, Hangs)
-            self.steps.append(Step(who, what, given, error))
-            raise
+            result = step.answer = function()
         except Violation:
             raise  # somebody looked in the middle of the call: it is not the store's answer
-        except Exception as error:
-            self.steps.append(Step(who, what, given, error))
-            if isinstance(error, CursorConflictError):
-                self.facts.add(CONFLICT)
-            elif isinstance(error, StoreBusyError):
-                self.facts.add(REFUSED)
+        except (Exception, Killed, Hangs) as error:
+            self._failed(step, error)
             raise
         finally:
             if not self.is_stopped:
                 self.pending = outer
-        self.steps.append(Step(who, what, given, result))
-        if isinstance(given, Commit):
+        self.steps.append(step)
+        if what == "commit" and isinstance(given, Commit):
             self.facts.add(FOLDED)
             self.wrote_stats = True
         elif what == "forget":
             self.wrote_stats = True
         return result
+
+    def _failed(self, step: Step, error: BaseException) -> None:
+        step.answer = error
+        self.steps.append(step)
+        if isinstance(error, CursorConflictError):
+            self.facts.add(CONFLICT)
+        elif isinstance(error, StoreBusyError):
+            self.facts.add(REFUSED)
+        elif isinstance(error, Hangs):
+            self.has_hung = True
 
     def waits(self, who: str) -> None:
         """Write down that a call waits for another client."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 from skillstat_agg.testing._cases import Level
 from skillstat_agg.testing._checks import Check
@@ -18,7 +19,10 @@ except ModuleNotFoundError as error:
     _missing = error
 
     def conformance_tests(
-        harness: AnyHarness, *, level: Level = Level.QUICK, checks: Iterable[Check] = CHECKS
+        harness: AnyHarness,
+        *,
+        level: Level | Literal["quick", "full"] = Level.QUICK,
+        checks: Iterable[Check] = CHECKS,
     ) -> Callable[[Check], None]:
         """Return a test that says what is missing."""
 

@@ -92,7 +92,10 @@ class _Cursor(sqlite3.Cursor):
 
     def execute(self, sql: str, parameters: Any = (), /) -> _Cursor:
         self.io()
-        return super().execute(sql, parameters)
+        super().execute(sql, parameters)
+        if sql == "COMMIT":
+            self.io()  # it has landed, and the answer may still be lost
+        return self
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> _Cursor:
         self.io()
@@ -112,6 +115,7 @@ class _Connection(sqlite3.Connection):
     def commit(self) -> None:
         self.io()
         super().commit()
+        self.io()
 
     def rollback(self) -> None:
         self.io()

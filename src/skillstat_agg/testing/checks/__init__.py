@@ -1,7 +1,8 @@
-"""The checks, one module per family, in the order in which they are tried.
+"""The checks, in the order in which they are tried.
 
-A family is a module with a tuple ``CHECKS``. Families of operations that the contract does not
-have yet (prune, rebuild, quarantine, retention) get modules of their own beside these.
+A module has a tuple ``CHECKS``, of one family or, where that is large, of a part of it. Families
+of operations that the contract does not have yet (prune, rebuild, quarantine, retention) get
+modules of their own beside these.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from skillstat_agg.testing.checks import (
     deployment,
     fencing,
     forgetting,
+    forgetting_beside,
     history,
     identity,
     idle,
@@ -24,6 +26,8 @@ from skillstat_agg.testing.checks import (
     opened,
     projections,
     pushdown,
+    retries,
+    sizes,
     snapshots,
     tail,
     ties,
@@ -33,6 +37,7 @@ from skillstat_agg.testing.checks import (
 )
 
 FAMILIES = (
+    retries,
     append,
     identity,
     ties,
@@ -51,9 +56,11 @@ FAMILIES = (
     history,
     opened,
     forgetting,
+    forgetting_beside,
     deployment,
     snapshots,
     pushdown,
+    sizes,
     writers,
 )
 

@@ -7,12 +7,16 @@ from datetime import timedelta
 import attrs
 
 from skillstat_agg._commits import Commit
+from skillstat_agg._effects import Effect
 from skillstat_agg._folding import commit_of
 from skillstat_agg._pages import countable_part
+from skillstat_agg._projections import Projection
 from skillstat_agg.errors import CursorConflictError
 from skillstat_agg.testing._checks import AnyCase, check
 from skillstat_agg.testing._handles import Handle
 from skillstat_agg.testing._steps import CONFLICT, MOVED_INSIDE, Violation
+
+_OTHER_TABLE = Projection("skill_stats", {"download": Effect(counters={"downloads": 2})}).table
 
 STALE = "a commit was tried from a record that is not the stored one"
 
@@ -144,6 +148,7 @@ def fence_05(case: AnyCase) -> None:
         attrs.evolve(cursor, place=attrs.evolve(place, fingerprint=place.fingerprint ^ 1)),
         attrs.evolve(cursor, place=attrs.evolve(place, epoch=f"{place.epoch}x")),
         attrs.evolve(cursor, place=None),
+        attrs.evolve(cursor, table=_OTHER_TABLE),
     )
     names = [
         name
@@ -228,7 +233,7 @@ def fence_09(case: AnyCase) -> None:
         worker.draining(),
         case.client("f2").forgetting("a"),
         switches=case.scope(0, 1),
-        inside=2,  # the first move takes it up to its call
+        inside=1,
         into=("commit",),
     )
     case.settle()

@@ -1,4 +1,4 @@
-"""Forgotten skills: their numbers go for good, in every projection, whatever goes on meanwhile."""
+"""Forgotten skills: their numbers go for good, in every projection and in every table."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from skillstat_agg._projections import SKILL_STATS, Projection
 from skillstat_agg.testing._cases import NOON
 from skillstat_agg.testing._checks import AnyCase, check
 from skillstat_agg.testing._handles import Handle
-from skillstat_agg.testing._steps import CONFLICT, DEATH_INSIDE, Violation
+from skillstat_agg.testing._steps import Violation
 
 FORGOTTEN = "a skill that had numbers was forgotten"
 DROPPED = "events of a forgotten skill were folded"
 TWICE = "a skill was forgotten that was forgotten already"
+SEVERAL = "a page held events of several forgotten skills"
 ALIKE = "a skill was forgotten beside skills with ids that are nearly the same"
 
 HOURLY = Projection("hourly_stats", SKILL_STATS.kinds, (Granularity.HOUR, Granularity.DAY))
@@ -23,6 +24,12 @@ FETCHES = Projection(
     "fetch_stats", {"download": Effect(counters={"fetches": 1}, rollups={"fetches": 1})}
 )
 LATER = Projection("later_stats", {"download": Effect(counters={"later": 1})})
+
+REMARKED = Projection(
+    SKILL_STATS.name,
+    {**SKILL_STATS.kinds, "remark": Effect(counters={"remarks": 1}, rollups={"remarks": 1})},
+)
+"""The table of a newer program."""
 
 ALIKE_IDS = ("a", "A", "a ", "aa", "_", "%", "\u00e4", "a\u0308", "\u00e4".upper())
 
@@ -85,29 +92,6 @@ def forget_02(case: AnyCase) -> None:
     case.expect("events folded", len(case.committed.events) - folded, report.events)
     if "a" in changed:
         raise Violation("no change of the forgotten skill", f"commits changed {sorted(changed)}")
-    case.settle()
-
-
-@check(
-    "FORGET-03",
-    "forgotten",
-    "no commit in flight revives a forgotten skill",
-    witness=CONFLICT,
-)
-def forget_03(case: AnyCase) -> None:
-    """A skill is forgotten beside a worker, in every order of their calls."""
-    worker = case.client("fold")
-    worker.append(*case.downloads("aba"))
-    if case.maybe():
-        worker.drain(page=1, max_events=1)
-    beside = [case.client("w").appending(case.downloads(skills)) for skills in case.scope("", "a")]
-    case.play(
-        worker.draining(page=case.pick(1, 2)),
-        case.client("f").forgetting("a"),
-        *beside,
-        switches=2,
-    )
-    worker.append(*case.downloads("ab"))
     case.settle()
 
 
@@ -193,42 +177,50 @@ def _names(skills: set[str]) -> str:
 
 
 @check(
-    "FORGET-07",
+    "FORGET-08",
     "forgotten",
-    "a forget that dies was done, or was not, and can be repeated",
-    witness=DEATH_INSIDE,
-    needs=["io"],
+    "several forgotten skills in one page are all dropped",
+    witness=SEVERAL,
 )
-def forget_07(case: AnyCase) -> None:
-    """The client dies at any point of its forget; others go on, and one of them repeats it."""
-    worker, two = case.client("fold"), case.client("fetches", FETCHES)
-    worker.append(*case.downloads("aba"))
-    worker.drain(page=1, max_events=case.pick(None, 1))
-    two.drain()
-    case.play(
-        case.client("f").forgetting("a"),
-        switches=0,
-        deaths=1,
-        into=("forget",),
-        look=False,
-    )
-    worker.append(*case.downloads("ab"))
-    for client in (worker, two):
-        case.observe(client.stats.projection)
-        client.drain()
-        case.observe(client.stats.projection)
-    case.client("again").forget("a")
-    for projection in (SKILL_STATS, FETCHES):
-        case.observe(projection)
-        case.settle(projection)
+def forget_08(case: AnyCase) -> None:
+    """Two or three of four skills are forgotten, and one page holds events of them all."""
+    worker, keeper = case.client("fold"), case.client("f")
+    gone = case.pick("ab", "dc", "acd")
+    if case.maybe():
+        worker.append(*case.downloads("abcd"))
+    for skill_id in gone:
+        keeper.forget(skill_id)
+    worker.append(*case.downloads("abcdabcd"))
+    dropped = sum(event.skill_id in gone for event in case.committed.events)
+    report = worker.drain()
+    case.saw(SEVERAL)
+    case.expect("events dropped", dropped, report.dropped["forgotten"])
+    case.settle()
+
+
+@check(
+    "FORGET-11",
+    "forgotten",
+    "a program with an older table forgets what the newer one counted, too",
+    witness=FORGOTTEN,
+)
+def forget_11(case: AnyCase) -> None:
+    """The newer table has taken the stats over; the older or the newer program forgets."""
+    old, new = case.client("old"), case.client("new", REMARKED)
+    new.append(case.event("a"), case.event("a", "remark"), case.event("b", "remark"))
+    new.drain()
+    case.pick(old, new).forget("a")
+    case.saw(FORGOTTEN)
+    case.observe(REMARKED)
+    case.settle(REMARKED)
 
 
 CHECKS = (
     forget_01,
     forget_02,
-    forget_03,
     forget_04,
     forget_05,
     forget_06,
-    forget_07,
+    forget_08,
+    forget_11,
 )

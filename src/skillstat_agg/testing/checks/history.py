@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from skillstat_agg._events import Place, Position, RecordedEvent
 from skillstat_agg._folding import drain
 from skillstat_agg.errors import HistoryChangedError
-from skillstat_agg.testing._cases import EVERYTHING
 from skillstat_agg.testing._checks import AnyCase, check
+from skillstat_agg.testing._comparing import EVERYTHING
 from skillstat_agg.testing._handles import Handle
 from skillstat_agg.testing._steps import Violation, label
 

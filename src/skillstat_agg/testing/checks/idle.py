@@ -15,6 +15,7 @@ ROUNDS = 100
 IDLE = "a worker came to a log that has nothing new"
 EMPTY = "a worker came to an empty log"
 UNCHANGED = "a page held a skill whose numbers it does not change"
+CANCELLED = "the changes of a row added up to 0"
 ALL_ZERO = "a skill had its first events, and its numbers are 0"
 
 
@@ -164,4 +165,16 @@ def idle_04(case: AnyCase) -> None:
     case.settle(page=page)
 
 
-CHECKS = (idle_01, idle_02, idle_03, idle_04)
+@check("IDLE-05", "exact", "a row whose changes cancel each other out changes", witness=CANCELLED)
+def idle_05(case: AnyCase) -> None:
+    """A download and a lost star: 1 and -1 in one row, which is new or was there before."""
+    worker = case.client("fold")
+    worker.append(*case.downloads("a" * case.pick(0, 1)))
+    worker.drain()
+    worker.append(case.event("a"), case.event("a", "unstar"))
+    worker.drain()
+    case.saw(CANCELLED)
+    case.settle()
+
+
+CHECKS = (idle_01, idle_02, idle_03, idle_04, idle_05)

@@ -9,11 +9,13 @@ from skillstat_agg.testing._cases import Level
 from skillstat_agg.testing._checks import AnyCase, check
 from skillstat_agg.testing._clients import give_way
 from skillstat_agg.testing._handles import Actor, Handle
+from skillstat_agg.testing._harness import Writers
 from skillstat_agg.testing._steps import LATE, MOVED_INSIDE, REFUSED, ROLLBACK, Violation, labels
 
 SECOND_WRITER = (LATE, REFUSED)
 POLLS = "an append stayed open over every poll"
 HOLES = "positions were left empty"
+THREE = "three appends were open at once"
 UNSEEN = "a reader looked while an append was open"
 
 
@@ -67,7 +69,7 @@ def late_03(case: AnyCase) -> None:
         case.client("w1").holding(case.downloads("a")),
         case.client("w2").holding(case.downloads("b")),
         case.client("fold").draining(page=2),
-        switches=case.scope(1, 3),
+        switches=case.scope(1, 4),
     )
     case.settle()
 
@@ -148,7 +150,7 @@ def late_06(case: AnyCase) -> None:
         case.client("w1").holding(case.downloads("a"), case.downloads("b")),
         case.client("w2").holding(case.downloads("c")),
         case.client("fold").draining(page=3),
-        switches=case.scope(2, 3),
+        switches=case.scope(2, 4),
     )
     case.settle()
 
@@ -177,22 +179,37 @@ def late_07(case: AnyCase) -> None:
 @check(
     "LATE-08",
     "stable_prefix",
-    "three writers that overlap lose nothing",
-    witness=SECOND_WRITER,
+    "of three appends that are open at once each counts when it is its turn",
+    witness=(THREE, REFUSED),
     needs=["begin"],
 )
 def late_08(case: AnyCase) -> None:
-    """Three appends are held open; at the full level a worker folds in between."""
-    actors = [
-        case.client("w1").holding(case.downloads("a")),
-        case.client("w2").holding(case.downloads("b"), end=case.pick("commit", "rollback")),
-        case.client("w3").holding(case.downloads("c")),
-    ]
-    if case.level is Level.FULL:
-        fold = case.client("fold").draining(page=1)
-        case.play(*actors, fold, switches=1)
-    else:
-        case.play(*actors, switches=1)
+    """They take their positions in any order, with others between them, and end in any order."""
+    if case.harness.writers is Writers.SERIALISED:
+        case.play(
+            case.client("w1").holding(case.downloads("a")),
+            case.client("w2").holding(case.downloads("b"), end=case.pick("commit", "rollback")),
+            case.client("w3").holding(case.downloads("c")),
+            switches=1,
+        )
+        case.settle()
+        return
+    fold, other = case.client("fold"), case.client("w0")
+    opened = [case.client(name).begin() for name in ("w1", "w2", "w3")]
+    waiting = list(opened)
+    for skill_id in "abc":
+        waiting.pop(case.trail.choose(len(waiting))).append(*case.downloads(skill_id))
+        other.append(*case.downloads("d"))
+    case.saw(THREE)
+    rolled_back = case.pick(None, *case.scope(opened[:1], opened))
+    while opened:
+        held = opened.pop(case.trail.choose(len(opened)))
+        if held is rolled_back:
+            held.rollback()
+        else:
+            held.commit()
+        fold.drain(page=1)
+        case.observe()
     case.settle()
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
+
+import attrs
 
 from skillstat_agg._buckets import Granularity
 from skillstat_agg._effects import Carried, Effect
@@ -14,6 +17,7 @@ from skillstat_agg.testing._cases import NOON
 from skillstat_agg.testing._checks import AnyCase, check
 from skillstat_agg.testing._handles import Handle
 from skillstat_agg.testing._steps import Violation
+from skillstat_agg.testing.checks.fencing import prepared
 
 EDGE = "a sum was folded that lies where some kind of number ends"
 OUT_OF_RANGE = "a sum would have left the range of signed 64 bits"
@@ -225,4 +229,41 @@ def num_05(case: AnyCase) -> None:
         case.saw(EDGE)
 
 
-CHECKS = (num_01, num_02, num_03, num_04, num_05)
+@check("NUM-06", "exact", "the cursor record of a long life comes back", witness=EDGE)
+def num_06(case: AnyCase) -> None:
+    """Count and checksum lie where some kind of number ends; the commit is made by hand."""
+    worker = case.client("fold")
+    worker.append(*case.downloads("a"))
+    count = case.pick(2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**62)
+    checksum = case.pick(2**31, 2**32 + 1, 2**53 + 1, 2**62 + 1, 2**63 - 1)
+    commit = attrs.evolve(prepared(worker), count=count, checksum=checksum)
+    result = worker.stats.commit(commit)
+    case.saw(EDGE)
+    for cursor in (result.cursor, worker.stats.cursor(), case.client("other").stats.cursor()):
+        case.expect("the cursor's count", count, cursor.count)
+        case.expect("the cursor's checksum", checksum, cursor.checksum)
+
+
+@check(
+    "NUM-07",
+    "exact",
+    "a commit that was refused leaves nothing to the next one",
+    witness=OUT_OF_RANGE,
+)
+def num_07(case: AnyCase) -> None:
+    """A page is refused since a sum would leave the range; smaller pages of the worker are not."""
+    worker = case.client("fold", CARRIED)
+    worker.append(*_carry(case, MAX_INTEGER))
+    worker.drain()
+    worker.append(case.event("b", "other"), *_carry(case, 1))
+    case.raises(OutOfRangeError, worker.drain, "a fold that leaves 64 bits")
+    case.saw(OUT_OF_RANGE)
+    with suppress(OutOfRangeError):
+        worker.drain(page=1)
+    case.observe(CARRIED)
+    worker.append(*_carry(case, -1))
+    worker.drain()
+    case.settle(CARRIED)
+
+
+CHECKS = (num_01, num_02, num_03, num_04, num_05, num_06, num_07)

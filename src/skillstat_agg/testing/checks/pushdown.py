@@ -14,15 +14,19 @@ from skillstat_agg._pages import TalliedPage
 from skillstat_agg._projections import SKILL_STATS, Projection
 from skillstat_agg._tallies import Tally
 from skillstat_agg.errors import SkillstatError, UncountableEventError
-from skillstat_agg.testing._cases import EVERYTHING, NOON
+from skillstat_agg.testing._cases import NOON
 from skillstat_agg.testing._checks import AnyCase, check
 from skillstat_agg.testing._clients import TalliedEvents
+from skillstat_agg.testing._comparing import EVERYTHING
 from skillstat_agg.testing._handles import Handle
 
 TALLIED = "a page was tallied"
 LEFT = "a page was left to be read plainly"
 REFUSES = "a read was refused that a tally was asked for too"
 KEPT_OUT = "an event that the table cannot count was refused at append"
+
+_MANY = 1_201
+"""More events than the text of a group, or the list of one, may hold elsewhere."""
 
 ODD_NAMES = ("n'\"$.[0]", "N", "n")
 ODD = Projection(
@@ -224,4 +228,23 @@ _BAD: tuple[tuple[str, Mapping[str, int] | None], ...] = (
 )
 
 
-CHECKS = (push_01, push_02, push_03, push_04)
+@check(
+    "PUSH-05",
+    "same_tally",
+    "a group of very many events that carry something is tallied whole",
+    witness=(TALLIED, LEFT),
+    needs=["tally"],
+)
+def push_05(case: AnyCase) -> None:
+    """One skill, one kind, one day; the numbers have many digits."""
+    client = case.client("w")
+    client.append(
+        *(
+            case.event("a", "install_clear", deltas={"all_time": 1_000_000 + n, "current": -n})
+            for n in range(_MANY)
+        )
+    )
+    _check_same(case, client, None, EVERYTHING, Granularity.DAY)
+
+
+CHECKS = (push_01, push_02, push_03, push_04, push_05)

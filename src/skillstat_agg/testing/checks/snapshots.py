@@ -15,13 +15,19 @@ from skillstat_agg._stores import Rollups, Totals
 from skillstat_agg.errors import StoreBusyError
 from skillstat_agg.testing._checks import AnyCase, check
 from skillstat_agg.testing._clients import SteppedEvents, SteppedStats, SteppedTallies, Waiting
-from skillstat_agg.testing._handles import Handle
+from skillstat_agg.testing._handles import Actor, Handle
 from skillstat_agg.testing._numbers import Numbers, count, difference, without_zeros
 from skillstat_agg.testing._steps import REFUSED, Step, Violation
+from skillstat_agg.testing.checks.fencing import prepared
+from skillstat_agg.testing.checks.unknown import landing
 
 T = TypeVar("T")
 
 INSIDE = "something was committed in the middle of a call that reads"
+LOOKED_TWICE = "a reader looked before and after a change that another client made"
+
+_MANY = 301
+"""More skills than are looked up at a time where that is done in parts."""
 
 
 async def _looking(case: AnyCase, answers: list[T], call: Coroutine[Waiting, None, T]) -> None:
@@ -176,4 +182,74 @@ async def _tally(events: SteppedTallies, limit: int) -> tuple[int, Position | No
     return page.count, page.frontier, page.is_last
 
 
-CHECKS = (snap_01, snap_02, snap_03)
+@check(
+    "SNAP-04",
+    "one_snapshot",
+    "totals of many skills are of one snapshot",
+    witness=(INSIDE, REFUSED),
+    needs=["io"],
+)
+def snap_04(case: AnyCase) -> None:
+    """A commit that touches them all lands in the middle of totals()."""
+    worker, reader = case.client("fold"), case.client("reader")
+    skills = [f"skill {number:03}" for number in range(_MANY)]
+    worker.append(*case.downloads(skills))
+    found: list[Totals] = []
+
+    async def look(_events: SteppedEvents, stats: SteppedStats) -> None:
+        await _looking(case, found, stats.totals(skills))
+
+    case.play(
+        reader.doing(look),
+        Actor(worker, landing(worker, prepared(worker, page=_MANY))),
+        switches=0,
+        inside=1,
+        into=("totals",),
+        look=False,
+    )
+    for totals in found:
+        case.expect(
+            "downloads of all skills, of totals whose cursor comes with this control total",
+            totals.cursor.controls["downloads"],
+            sum(row["downloads"] for row in totals.values()),
+        )
+
+
+@check(
+    "SNAP-05",
+    "one_snapshot",
+    "who has looked before sees what others did since",
+    witness=LOOKED_TWICE,
+)
+def snap_05(case: AnyCase) -> None:
+    """A reader looks, another client commits or forgets, and the reader looks again."""
+    worker, reader = case.client("fold"), case.client("reader")
+    worker.append(*case.downloads("aab"))
+    worker.drain(page=1, max_events=1)
+    _seen(reader)
+    if case.maybe():
+        worker.forget("a")
+    else:
+        worker.drain()
+    case.saw(LOOKED_TWICE)
+    now, again = _seen(case.client("later")), _seen(reader)
+    for what, wanted in now.items():
+        case.expect(f"{what} of a reader that has looked before", wanted, again[what])
+
+
+def _seen(client: Handle) -> dict[str, object]:
+    """Return what a client sees, by how it looks."""
+    totals, some = client.stats.totals(), client.stats.totals(["a"])
+    days = client.stats.rollups("a", Granularity.DAY)
+    return {
+        "the cursor": client.stats.cursor(),
+        "the cursor of totals()": totals.cursor,
+        "the cursor of totals(['a'])": some.cursor,
+        "the cursor of rollups": days.cursor,
+        "totals()": {skill: dict(row) for skill, row in totals.items()},
+        "totals(['a'])": {skill: dict(row) for skill, row in some.items()},
+        "rollups": without_zeros({start: dict(row) for start, row in days.items()}),
+    }
+
+
+CHECKS = (snap_01, snap_02, snap_03, snap_04, snap_05)

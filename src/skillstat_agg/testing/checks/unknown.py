@@ -64,13 +64,13 @@ def unknown_03(case: AnyCase) -> None:
     commit = prepared(worker, page=case.pick(1, 2))
     case.play(
         worker.draining(page=case.pick(1, 2)),
-        Actor(ghost, _landing(ghost, commit)),
+        Actor(ghost, landing(ghost, commit)),
         switches=case.scope(1, 2),
     )
     case.settle()
 
 
-async def _landing(ghost: Handle, commit: Commit) -> None:
+async def landing(ghost: Handle, commit: Commit) -> None:
     """Let a commit land, or come too late."""
     await give_way()
     try:

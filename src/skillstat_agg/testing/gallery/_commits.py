@@ -237,7 +237,7 @@ STORES = (
         " what others write, and conflicts for ever.",
         reported=("no public report was found",),
         row="C1",
-        breaks=("compare_and_set", "atomic", "unknown_outcome", "forgotten"),
+        breaks=("compare_and_set", "atomic", "unknown_outcome", "forgotten", "exact"),
         killer="FENCE-01",
         remedy="read the stored record each time",
         harness=with_stats(CachesCursor),

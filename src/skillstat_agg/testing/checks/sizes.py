@@ -1,0 +1,91 @@
+"""Sizes: what no statement, batch or page of a driver holds at once is whole all the same."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from skillstat_agg._buckets import Granularity
+from skillstat_agg.testing._cases import NOON
+from skillstat_agg.testing._checks import AnyCase, check
+from skillstat_agg.testing._steps import DEATH_INSIDE
+
+MANY = "there was more than a statement, a batch or a page of a driver holds"
+
+_MOST = 1_201
+"""More than the parameters of a statement, or the rows of an answer: 500, 900, 999, 1,000."""
+
+_BATCHES = (26, 120)
+"""More than the items of a batch, or of a transaction: 25, 100."""
+
+
+@check(
+    "SIZE-01",
+    "exact",
+    "very many skills in one commit, and in one answer, are all there",
+    witness=MANY,
+)
+def size_01(case: AnyCase) -> None:
+    """One page touches them all; three are forgotten, before the first commit or after it."""
+    worker = case.client("fold")
+    skills = [f"skill {number:04}" for number in range(_MOST)]
+    gone = {skills[0], skills[_MOST // 2], skills[-1]}
+    is_before = case.maybe()
+    if not is_before:
+        worker.append(*case.downloads(skills))
+        worker.drain()
+    for skill_id in sorted(gone):
+        worker.forget(skill_id)
+    worker.append(*case.downloads(skills))
+    worker.drain()
+    case.saw(MANY)
+    downloads = {skill: 1 + (not is_before) for skill in skills if skill not in gone}
+    for asked, totals in (
+        ("totals()", worker.stats.totals()),
+        ("totals(every skill)", worker.stats.totals(skills)),
+    ):
+        case.expect(f"the number of skills in {asked}", len(downloads), len(totals))
+        found = {skill: row["downloads"] for skill, row in totals.items()}
+        unlike = sorted(skill for skill in downloads if downloads[skill] != found.get(skill))
+        case.expect(f"the skills with other downloads in {asked}", [], unlike)
+    controls = worker.stats.cursor().controls
+    case.expect("the control total", sum(downloads.values()), controls["downloads"])
+
+
+@check(
+    "SIZE-02",
+    "forgotten",
+    "a skill with very many buckets is read whole, and forgotten whole",
+    witness=MANY,
+)
+def size_02(case: AnyCase) -> None:
+    """A download on each of very many days; another skill has two of them."""
+    worker = case.client("fold")
+    days = [NOON - timedelta(days=number) for number in range(_MOST)]
+    worker.append(*(case.event("a", at=day) for day in days))
+    worker.append(*(case.event("b", at=day) for day in days[:2]))
+    worker.drain()
+    case.saw(MANY)
+    stats = worker.stats
+    case.expect("the number of days", _MOST, len(stats.rollups("a", Granularity.DAY)))
+    worker.forget("a")
+    case.expect("the number of days after forget", 0, len(stats.rollups("a", Granularity.DAY)))
+    case.expect("that of another skill", 2, len(stats.rollups("b", Granularity.DAY)))
+
+
+@check(
+    "SIZE-03",
+    "atomic",
+    "a commit of many rows is there whole or not at all, wherever its client dies",
+    witness=DEATH_INSIDE,
+    needs=["io"],
+)
+def size_03(case: AnyCase) -> None:
+    """A drain dies in the middle of a commit that writes more than a batch holds."""
+    worker = case.client("f1")
+    worker.append(*case.downloads(f"skill {number:03}" for number in range(case.scope(*_BATCHES))))
+    case.play(worker.draining(), switches=0, deaths=1, into=("commit",), look=False)
+    case.observe()
+    case.settle()
+
+
+CHECKS = (size_01, size_02, size_03)
