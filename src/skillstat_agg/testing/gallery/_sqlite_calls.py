@@ -1,17 +1,13 @@
-"""Calls on SQLite that are right as long as nothing fails, nobody errs and groups are small."""
+"""Calls on SQLite that are right as long as nothing fails and nobody errs."""
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import closing
 from datetime import timedelta
 
-import attrs
-
 from skillstat_agg._appending import checked_events, content_digests, unseen_events
-from skillstat_agg._buckets import Granularity, bucket_of, microseconds
+from skillstat_agg._buckets import Granularity, microseconds
 from skillstat_agg._events import Event, Place, check_skill_id
 from skillstat_agg._pages import TalliedPage
 from skillstat_agg._stores import DAY_AHEAD, Appended
@@ -90,31 +86,6 @@ class TalliesFromAnywhere(SQLiteEventStore):
         return super().tally(after, limit=limit, granularity=granularity)
 
 
-class GroupConcat(SQLiteEventStore):
-    """``GROUP_CONCAT(amount)``, which is cut at 1,024 bytes, and the sum of what is left."""
-
-    LENGTH = 1_024
-
-    def tally(
-        self, after: Place | None, /, *, limit: int, granularity: Granularity
-    ) -> TalliedPage | None:
-        tallied = super().tally(after, limit=limit, granularity=granularity)
-        if tallied is None:
-            return None
-        texts: defaultdict[tuple[str, str, int, str], str] = defaultdict(str)
-        for event in (row.event for row in self.read(after, limit=limit).events):
-            bucket = bucket_of(event.occurred_at, granularity)
-            for name, amount in (event.deltas or {}).items():
-                texts[event.skill_id, event.kind, bucket, name] += f"{amount},"
-        carried = {
-            key: part._replace(
-                total=sum(map(int, re.findall("-?[0-9]+", texts[key][: self.LENGTH])))
-            )
-            for key, part in tallied.tally.carried.items()
-        }
-        return attrs.evolve(tallied, tally=attrs.evolve(tallied.tally, carried=carried))
-
-
 STORES = (
     BrokenStore(
         name="forget commits in finally",
@@ -148,16 +119,5 @@ STORES = (
         killer="PUSH-03",
         remedy="check the place in one function that both call, in the snapshot that they read",
         harness=on_sqlite(events=TalliesFromAnywhere),
-    ),
-    BrokenStore(
-        name="tally cut at 1,024 bytes",
-        mistake="What the events of a group carry is joined to a text, and summed in the program."
-        " The text ends after 1,024 bytes, with a warning that nobody reads.",
-        reported=("dev.mysql.com/doc: GROUP_CONCAT(), group_concat_max_len",),
-        row="P12",
-        breaks=("same_tally",),
-        killer="PUSH-05",
-        remedy="let the database sum the deltas, or read the page plainly",
-        harness=on_sqlite(events=GroupConcat),
     ),
 )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import TypeAlias
+
 import attrs
 
-from skillstat_agg._buckets import EPOCH, Granularity
+from skillstat_agg._buckets import EPOCH, Granularity, bucket_of
 from skillstat_agg._events import Place
-from skillstat_agg._pages import TalliedPage
-from skillstat_agg._tallies import Tally
+from skillstat_agg._pages import Page, TalliedPage
+from skillstat_agg._tallies import DeltaSum, Tally
 from skillstat_agg.backends.sqlite import SQLiteEventStore
 from skillstat_agg.backends.sqlite._transactions import reading
 from skillstat_agg.testing.gallery._frame import BrokenStore
 from skillstat_agg.testing.gallery._sqlite_frame import on_sqlite
+
+Carried: TypeAlias = Mapping[tuple[str, str, int, str], DeltaSum]
 
 _YEARS_BEFORE = EPOCH.toordinal() * Granularity.DAY.length_us
 """From before the year 1 to 1970: what is added first, so that nothing is below zero."""
@@ -76,32 +83,56 @@ class GroupsTowardsZero(_Groups):
         return f"occurred_at_us / {granularity.length_us}"
 
 
-class GroupsWithoutDeltas(SQLiteEventStore):
+class _OtherDeltas(SQLiteEventStore):
+    """Returns other sums of what events carry."""
+
+    def tally(
+        self, after: Place | None, /, *, limit: int, granularity: Granularity
+    ) -> TalliedPage | None:
+        tallied = super().tally(after, limit=limit, granularity=granularity)
+        if tallied is None:
+            return None
+        carried = self.carried(tallied.tally, self.read(after, limit=limit))
+        return attrs.evolve(tallied, tally=attrs.evolve(tallied.tally, carried=carried))
+
+    def carried(self, tally: Tally, page: Page) -> Carried:
+        """Return the sums of the deltas of *page*, whose tally is *tally*."""
+        raise NotImplementedError
+
+
+class GroupsWithoutDeltas(_OtherDeltas):
     """Groups by skill, kind and bucket, and counts: what events carry is not in the groups."""
 
-    def tally(
-        self, after: Place | None, /, *, limit: int, granularity: Granularity
-    ) -> TalliedPage | None:
-        tallied = super().tally(after, limit=limit, granularity=granularity)
-        if tallied is None:
-            return None
-        return attrs.evolve(tallied, tally=attrs.evolve(tallied.tally, carried={}))
+    def carried(self, tally: Tally, page: Page) -> Carried:
+        return {}
 
 
-class SumsDeltasAsReal(SQLiteEventStore):
+class SumsDeltasAsReal(_OtherDeltas):
     """Sums what events carry with ``total()``, or out of JSON: in double precision."""
 
-    def tally(
-        self, after: Place | None, /, *, limit: int, granularity: Granularity
-    ) -> TalliedPage | None:
-        tallied = super().tally(after, limit=limit, granularity=granularity)
-        if tallied is None:
-            return None
-        carried = {
-            key: part._replace(total=int(float(part.total)))
-            for key, part in tallied.tally.carried.items()
+    def carried(self, tally: Tally, page: Page) -> Carried:
+        return {
+            key: part._replace(total=int(float(part.total))) for key, part in tally.carried.items()
         }
-        return attrs.evolve(tallied, tally=attrs.evolve(tallied.tally, carried=carried))
+
+
+class GroupConcat(_OtherDeltas):
+    """``GROUP_CONCAT(amount)``, which is cut at 1,024 bytes, and the sum of what is left."""
+
+    LENGTH = 1_024
+
+    def carried(self, tally: Tally, page: Page) -> Carried:
+        texts: defaultdict[tuple[str, str, int, str], str] = defaultdict(str)
+        for event in (row.event for row in page.events):
+            bucket = bucket_of(event.occurred_at, tally.granularity)
+            for name, amount in (event.deltas or {}).items():
+                texts[event.skill_id, event.kind, bucket, name] += f"{amount},"
+        return {
+            key: part._replace(
+                total=sum(map(int, re.findall("-?[0-9]+", texts[key][: self.LENGTH])))
+            )
+            for key, part in tally.carried.items()
+        }
 
 
 STORES = (
@@ -155,5 +186,16 @@ STORES = (
         killer="PUSH-02",
         remedy="sum integers, in parts where they may overflow",
         harness=on_sqlite(events=SumsDeltasAsReal),
+    ),
+    BrokenStore(
+        name="tally cut at 1,024 bytes",
+        mistake="What the events of a group carry is joined to a text, and summed in the program."
+        " The text ends after 1,024 bytes, with a warning that nobody reads.",
+        reported=("dev.mysql.com/doc: GROUP_CONCAT(), group_concat_max_len",),
+        row="P12",
+        breaks=("same_tally",),
+        killer="PUSH-05",
+        remedy="let the database sum the deltas, or read the page plainly",
+        harness=on_sqlite(events=GroupConcat),
     ),
 )

@@ -20,28 +20,31 @@ class KeepsRollups(OpenStats):
         return forgotten
 
 
-class KeepsControls(OpenStats):
-    """Deletes the rows of a forgotten skill, and leaves them in the control totals."""
+class _KeepsField(OpenStats):
+    """Deletes the rows of a forgotten skill, and leaves a field of the cursor record as it was."""
+
+    field: str
 
     def forget(self, skill_id: str, /) -> bool:
         before = dict(self._database._stats)
         forgotten = super().forget(skill_id)
         for name, stats in self._database._stats.items():
-            cursor = attrs.evolve(stats.cursor, controls=before[name].cursor.controls)
+            kept = getattr(before[name].cursor, self.field)
+            cursor = attrs.evolve(stats.cursor, **{self.field: kept})
             self._database._stats[name] = attrs.evolve(stats, cursor=cursor)
         return forgotten
 
 
-class KeepsRevision(OpenStats):
-    """Deletes the rows, and leaves the number that says that something changed."""
+class KeepsControls(_KeepsField):
+    """Leaves the rows that it has deleted in the control totals."""
 
-    def forget(self, skill_id: str, /) -> bool:
-        before = dict(self._database._stats)
-        forgotten = super().forget(skill_id)
-        for name, stats in self._database._stats.items():
-            cursor = attrs.evolve(stats.cursor, revision=before[name].cursor.revision)
-            self._database._stats[name] = attrs.evolve(stats, cursor=cursor)
-        return forgotten
+    field = "controls"
+
+
+class KeepsRevision(_KeepsField):
+    """Leaves the number that says that something changed."""
+
+    field = "revision"
 
 
 class ForgetsItsOwn(OpenStats):

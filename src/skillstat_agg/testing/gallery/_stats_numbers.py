@@ -18,15 +18,8 @@ from skillstat_agg.testing.gallery._stats_steps import OpenStats, with_stats
 class ClampsOnWrite(OpenStats):
     """Stores ``max(0, sum)``, since nobody has fewer than no stars."""
 
-    def _sum(
-        self,
-        before: Counters,
-        row: tuple[int, ...],
-        names: tuple[str, ...],
-        skill_id: str,
-        prefix: str = "",
-    ) -> Counters:
-        return shown(super()._sum(before, row, names, skill_id, prefix))
+    def stored(self, value: int) -> int:
+        return max(0, value)
 
 
 class ClampsOnRead(OpenStats):
@@ -40,31 +33,15 @@ class ClampsOnRead(OpenStats):
 class AddsFloats(OpenStats):
     """Adds in double precision, as a column of type REAL or a JSON number does."""
 
-    def _sum(
-        self,
-        before: Counters,
-        row: tuple[int, ...],
-        names: tuple[str, ...],
-        skill_id: str,
-        prefix: str = "",
-    ) -> Counters:
-        exact = super()._sum(before, row, names, skill_id, prefix)
-        return {name: int(float(value)) for name, value in exact.items()}
+    def stored(self, value: int) -> int:
+        return int(float(value))
 
 
 class Wraps(OpenStats):
     """Keeps the lowest 32 bits of a sum, with a sign."""
 
-    def _sum(
-        self,
-        before: Counters,
-        row: tuple[int, ...],
-        names: tuple[str, ...],
-        skill_id: str,
-        prefix: str = "",
-    ) -> Counters:
-        exact = super()._sum(before, row, names, skill_id, prefix)
-        return {name: (value + 2**31) % 2**32 - 2**31 for name, value in exact.items()}
+    def stored(self, value: int) -> int:
+        return (value + 2**31) % 2**32 - 2**31
 
 
 class Saturates(OpenStats):

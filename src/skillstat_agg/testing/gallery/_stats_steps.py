@@ -13,7 +13,7 @@ from skillstat_agg._commits import Commit, CommitResult
 from skillstat_agg._events import Event, Place
 from skillstat_agg._pages import Page
 from skillstat_agg._projections import Projection
-from skillstat_agg._stores import DAY_AHEAD, Appended, Rollups, Totals
+from skillstat_agg._stores import DAY_AHEAD, Appended, Counters, Rollups, Totals
 from skillstat_agg.backends._clocks import Clock
 from skillstat_agg.backends.memory import MemoryDatabase, MemoryEventStore, MemoryStatsStore
 from skillstat_agg.backends.memory._database import Stats
@@ -69,6 +69,21 @@ class OpenStats(MemoryStatsStore):
         """Let others move, and forget."""
         self._io()
         return super().forget(skill_id)
+
+    def _sum(
+        self,
+        before: Counters,
+        row: tuple[int, ...],
+        names: tuple[str, ...],
+        skill_id: str,
+        prefix: str = "",
+    ) -> Counters:
+        sums = super()._sum(before, row, names, skill_id, prefix)
+        return {name: self.stored(value) for name, value in sums.items()}
+
+    def stored(self, value: int) -> int:
+        """Return what is stored of a sum: the whole of it."""
+        return value
 
     def _apply(self, commit: Commit) -> CommitResult:
         """Commit in one transaction, as it should be."""
