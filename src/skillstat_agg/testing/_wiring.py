@@ -134,8 +134,7 @@ def unaffected(case: AnyCase) -> None:
     except Exception as error:
         raise Violation(
             "a client that reads after another was closed",
-            f"{type(error).__name__}: {error}: do clients share a connection, or does a rollback"
-            " not undo?",
+            f"{type(error).__name__}: {error}: do clients share a connection?",
         ) from error
 
 
@@ -281,15 +280,17 @@ def shown(case: AnyCase) -> None:
     one.drain()
     states.append(case.raw())
     case.saw(OPENED)
-    if [states[0] == states[1], states[1] == states[2], states[2] == states[3]] != [
-        True,
-        False,
-        False,
-    ]:
-        raise Violation(
-            "raw() to change with an append and with a commit, and at no other time",
-            "it does not: does it read this site, all of it, and nothing that changes by itself?",
-        )
+    for what, changes, before, after in (
+        ("while nothing is written", False, states[0], states[1]),
+        ("with an append", True, states[1], states[2]),
+        ("with a commit", True, states[2], states[3]),
+    ):
+        if (before != after) is not changes:
+            raise Violation(
+                f"raw() to {'change' if changes else 'stay as it is'} {what}",
+                f"it {'stays as it is' if changes else 'changes'}: does it read this site, all of"
+                " it, and nothing that changes by itself?",
+            )
 
 
 def open_files() -> int:
