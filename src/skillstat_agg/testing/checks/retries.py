@@ -159,7 +159,13 @@ def append_05(case: AnyCase) -> None:
     old_1, old_2 = case.event("a", event_id="one"), case.event("b", event_id="two")
     new_1, new_2 = case.event("a", event_id="three"), case.event("c", event_id="four")
     plain = case.event("a")
-    writer.append(old_1, old_2)
+    if writer.can_begin and case.maybe():
+        held = writer.begin()
+        held.append(old_1)
+        held.append(old_2)
+        held.commit()
+    else:
+        writer.append(old_1, old_2)
     if case.maybe():
         writer.drain()
     call = case.pick(

@@ -91,6 +91,19 @@ class WritesStatsBack(OpenStats):
             return MemoryStatsStore.forget(self, skill_id)
 
 
+class WritesCursorsBack(OpenStats):
+    """Reads the cursor records, deletes the rows of the skill, and writes the records back."""
+
+    def forget(self, skill_id: str, /) -> bool:
+        read = {name: stats.cursor for name, stats in self._database._stats.items()}
+        self._io()
+        with self._database._lock:
+            for name, cursor in read.items():
+                stats = self._database._stats[name]
+                self._database._stats[name] = attrs.evolve(stats, cursor=cursor)
+            return MemoryStatsStore.forget(self, skill_id)
+
+
 class WritesForgottenBack(OpenStats):
     """Reads the list of forgotten skills, adds one, and writes it back."""
 
@@ -183,6 +196,18 @@ STORES = (
         remedy="read, change and write in one transaction, or compare the revision as a commit"
         " does",
         harness=with_stats_and_io(WritesStatsBack),
+    ),
+    BrokenStore(
+        name="forget writes the cursor back",
+        mistake="Forget lowers the control totals of a record that it has read before. A commit in"
+        " between has added its rows, and its record is gone: its events are folded again.",
+        reported=("mastra-ai/mastra#23118",),
+        row="C6, L9",
+        breaks=("forgotten",),
+        killer="FORGET-09",
+        remedy="read, change and write in one transaction, or compare the revision as a commit"
+        " does",
+        harness=with_stats_and_io(WritesCursorsBack),
     ),
     BrokenStore(
         name="forgotten skills in one document",

@@ -28,12 +28,23 @@ class LooksIntoTheLog(Log):
         ids, known = content_digests(given), self._database._digests
         unseen_events(given, ids, known)  # raises where an id stands for other content
         fresh = [event for event in given if event.event_id not in known]
+        before = pending.digests
         for event in fresh:
             pending.digests = {}
             super()._allocate(pending, [event], max_ahead)
-        pending.digests = ids
+        pending.digests = {**before, **ids}
         position = Position(self._database._last) if given else None
         return Appended(new=len(fresh), position=position)
+
+
+class IdsOfTheLastCall(Log):
+    """Stores the ids of an open append when it ends: those of its last call."""
+
+    def _allocate(
+        self, pending: Pending, events: Iterable[Event], max_ahead: timedelta
+    ) -> Appended:
+        pending.digests = {}
+        return super()._allocate(pending, events, max_ahead)
 
 
 class SameDeltasOnce(OpenStats):
@@ -62,6 +73,17 @@ STORES = (
         remedy="put the id under a unique constraint, or compare the events of a call with each"
         " other, too",
         harness=broken(events=events_of(LooksIntoTheLog)),
+    ),
+    BrokenStore(
+        name="ids of the last call",
+        mistake="The ids of an append are kept in a variable until it is committed, and each call"
+        " sets that anew. What an earlier call of the same transaction appended has no id.",
+        reported=("no public report was found",),
+        row="E2",
+        breaks=("append_once",),
+        killer="APPEND-05",
+        remedy="store the ids with the events, in the call that stores them",
+        harness=broken(events=events_of(IdsOfTheLastCall)),
     ),
     BrokenStore(
         name="same deltas are a retry",
