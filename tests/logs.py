@@ -10,7 +10,7 @@ from skillstat_agg import SKILL_STATS, Event
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
-skill_ids = st.sampled_from(["a", "b", "A", "a ", "ä", "a\u0308", "\x00", "x" * 1_000])
+skill_ids = st.sampled_from(["a", "b", "A", "a ", "ä", "a\u0308", "\x01", "x" * 1_000])
 occurrences = st.sampled_from(
     [
         NOON,

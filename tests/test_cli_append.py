@@ -144,7 +144,7 @@ def test_a_named_pipe_is_read_once(path, in_folder):
         (f"{HEAD}{GOOD}".rstrip(), ["pdf"]),
         (f"\n{HEAD}\n{GOOD}\n\n{GOOD}", ["pdf", "pdf"]),
         (f'{HEAD}{TIME},"a\n""b"",\r\nc",download\n', ['a\n"b",\r\nc']),
-        (f"{HEAD}{TIME}, p\x00df ,download\n", [" p\x00df "]),
+        (f"{HEAD}{TIME}, p\x01df ,download\n", [" p\x01df "]),
     ],
 )
 def test_what_is_fine_in_a_table(path, content, skills):
@@ -265,7 +265,7 @@ BAD = [
     (
         f"{HEAD}{TIME},{1_001 * 'x'},star\n",
         2,
-        "skill_id must have 1 to 1,000 characters, not 1,001",
+        "skill_id must have 1 to 1,000 bytes in UTF-8, not 1,001",
     ),
     (f"{HEAD}{TIME},pdf,\n", 2, "kind is missing, and there is no --default-kind"),
     (f"{HEAD}{TIME},pdf,view\n", 2, "unknown kind 'view'"),

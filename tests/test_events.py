@@ -69,7 +69,7 @@ class Stamp(datetime):
 
 
 texts = st.text(min_size=1, max_size=20).filter(str.isprintable) | st.sampled_from(
-    ["\x00", "a ", " a", "ä", "a\u0308", "\N{GRINNING FACE}", "x" * MAX_TEXT]
+    ["\x01", "a ", " a", "ä", "a\u0308", "\N{GRINNING FACE}", "x" * MAX_TEXT]
 )
 amounts = st.integers(-(2**63), 2**63 - 1)
 delta_maps = st.dictionaries(texts, amounts, min_size=1, max_size=4)
@@ -101,8 +101,10 @@ def any_events(draw: st.DrawFn) -> Event:
 @pytest.mark.parametrize(
     ("bad", "complaint"),
     [
-        ("", "must have 1 to 1,000 characters, not 0"),
-        ("x" * 1_001, "must have 1 to 1,000 characters, not 1,001"),
+        ("", "must have 1 to 1,000 bytes in UTF-8, not 0"),
+        ("x" * 1_001, "must have 1 to 1,000 bytes in UTF-8, not 1,001"),
+        ("ä" * 500 + "x", "must have 1 to 1,000 bytes in UTF-8, not 1,001"),
+        ("a\0", "holds a NUL character, which many databases cannot store"),
         (5, "must be a string, not int"),
         (b"a", "must be a string, not bytes"),
         (["a"], "must be a string, not list"),
@@ -111,7 +113,7 @@ def any_events(draw: st.DrawFn) -> Event:
     ],
 )
 def test_a_bad_text_is_refused_at_birth(field, bad, complaint):
-    """A text is a string of 1 to 1,000 characters, and the error says which one is not."""
+    """A text is a string of 1 to 1,000 bytes, and the error says which one is not."""
     with pytest.raises(InvalidEventError) as caught:
         an_event(**{field: bad})
 
@@ -129,8 +131,8 @@ def test_skill_and_kind_are_never_absent(field):
 @pytest.mark.parametrize("field", TEXTS)
 @given(text=texts)
 @example(text="x" * 1_000)
-@example(text="\N{GRINNING FACE}" * 1_000)
-@example(text="\x00")
+@example(text="\N{GRINNING FACE}" * 250)
+@example(text="\x01")
 @example(text="; DROP TABLE skillstat_events; --")
 def test_any_other_text_is_kept_as_it_is(field, text):
     """Texts are opaque: not stripped, folded or normalised."""
@@ -277,8 +279,8 @@ def test_microseconds_are_exact(at):
         ({5: 1}, "the name of a delta must be a string, not int"),
         ({"a": 1, 5: 1}, "the name of a delta must be a string, not int"),
         ({None: 1}, "the name of a delta must be a string, not NoneType"),
-        ({"": 1}, "the name of a delta must have 1 to 1,000 characters"),
-        ({"x" * 1_001: 1}, "the name of a delta must have 1 to 1,000 characters"),
+        ({"": 1}, "the name of a delta must have 1 to 1,000 bytes in UTF-8"),
+        ({"x" * 1_001: 1}, "the name of a delta must have 1 to 1,000 bytes in UTF-8"),
         ({"\ud800": 1}, "the name of a delta holds half of a surrogate pair"),
     ],
 )

@@ -81,10 +81,14 @@ def fault_in_text(name: str, text: object) -> str | None:
     """Return what is wrong with an identifier or note, or None."""
     if not isinstance(text, str):
         return f"{name} must be a string, not {type(text).__name__}"
-    if not 0 < len(text) <= MAX_TEXT:
-        return f"{name} must have 1 to {MAX_TEXT:,} characters, not {len(text):,}"
-    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+    try:
+        size = len(text) if text.isascii() else len(text.encode())
+    except UnicodeEncodeError:
         return f"{name} holds half of a surrogate pair, which is no character"
+    if not 0 < size <= MAX_TEXT:
+        return f"{name} must have 1 to {MAX_TEXT:,} bytes in UTF-8, not {size:,}"
+    if "\0" in text:
+        return f"{name} holds a NUL character, which many databases cannot store"
     return None
 
 
@@ -150,8 +154,9 @@ def _in_utc(at: datetime) -> datetime:
 class Event:
     """One thing that happened to one skill.
 
-    Compared by content. Strings are opaque: they may hold any character, are 1 to
-    1,000 characters long, and are never folded, stripped or normalised.
+    Compared by content. Strings are opaque: they hold any characters but NUL, which
+    databases cannot store, are 1 to 1,000 bytes long in UTF-8, which fits their keys, and
+    are never folded, stripped or normalised.
 
     Attributes:
         skill_id: Identifier of the skill.

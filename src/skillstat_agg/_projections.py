@@ -63,7 +63,7 @@ class Projection:
 
     Raises:
         InvalidProjectionError: If a name cannot be a table's or column's, a kind is not
-            a string of 1 to 1,000 characters, there is no kind or none counts anything,
+            a string that an event could have, there is no kind or none counts anything,
             a granularity is given twice, or there are rollups but no granularities.
     """
 

@@ -23,8 +23,8 @@ LOWEST_SQLITE = (3, 34, 0)
 # rows and tables of its own beside them, and take their place under the names people join.
 #
 # Integers are kept from becoming floats (what SQLite does on overflow) by CHECKs instead of
-# STRICT, which SQLite has had only since 3.37. length() stops at a NUL character, so
-# that nothing is empty is checked by comparison.
+# STRICT, which SQLite has had only since 3.37. length() of a text stops at a NUL character,
+# and that of a blob counts bytes.
 _TABLES = {
     "skillstat_schema": """
         CREATE TABLE main.skillstat_schema (
@@ -36,18 +36,20 @@ _TABLES = {
         CREATE TABLE main.skillstat_events (
             position INTEGER PRIMARY KEY AUTOINCREMENT CHECK (position > 0),
             skill_id TEXT NOT NULL CHECK (
-                typeof(skill_id) = 'text' AND skill_id <> '' AND length(skill_id) <= {MAX_TEXT}),
+                typeof(skill_id) = 'text'
+                AND length(CAST(skill_id AS BLOB)) BETWEEN 1 AND {MAX_TEXT}),
             kind TEXT NOT NULL CHECK (
-                typeof(kind) = 'text' AND kind <> '' AND length(kind) <= {MAX_TEXT}),
+                typeof(kind) = 'text' AND length(CAST(kind AS BLOB)) BETWEEN 1 AND {MAX_TEXT}),
             occurred_at_us INTEGER NOT NULL CHECK (
                 typeof(occurred_at_us) = 'integer'
                 AND occurred_at_us BETWEEN -62135596800000000 AND 253402300799999999),
             event_id TEXT CHECK (
                 typeof(event_id) IN ('null', 'text')
-                AND event_id <> '' AND length(event_id) <= {MAX_TEXT}),
+                AND length(CAST(event_id AS BLOB)) BETWEEN 1 AND {MAX_TEXT}),
             deltas TEXT CHECK (typeof(deltas) IN ('null', 'text')),
             note TEXT CHECK (
-                typeof(note) IN ('null', 'text') AND note <> '' AND length(note) <= {MAX_TEXT}),
+                typeof(note) IN ('null', 'text')
+                AND length(CAST(note AS BLOB)) BETWEEN 1 AND {MAX_TEXT}),
             recorded_at_us INTEGER NOT NULL CHECK (
                 typeof(recorded_at_us) = 'integer'
                 AND recorded_at_us BETWEEN -62135596800000000 AND 253402300799999999),

@@ -172,7 +172,7 @@ def append_13(case: AnyCase) -> None:
         ("e1\nline\t", 999),
         ("e1 \u2603 \U0001f600 A\u030a", 123_457),
         ("'e1' \"\\", 999_999),
-        ("e1\0e1", 500_000),
+        ("e1\1e1", 500_000),
         ("e" * 1_000, 1_000),
     )
     moment = timedelta(microseconds=microseconds)

@@ -14,8 +14,8 @@ ALIKE_SKILLS = "the numbers of two skills with ids that look alike were read"
 ALIKE_IDS = "two events with ids that look alike were appended"
 ALIKE_KINDS = "events of two kinds that look alike were folded"
 
-_LONG = "".join(chr(0x20000 + number * 2_654_435_761 % 40_000) for number in range(999))
-"""999 characters of 4 bytes each that cannot be made much shorter."""
+_LONG = "".join(chr(0x20000 + number * 2_654_435_761 % 40_000) for number in range(249))
+"""249 characters of 4 bytes each that cannot be made much shorter."""
 
 ALIKE = (
     # Case, and what is taken for case.
@@ -44,9 +44,8 @@ ALIKE = (
     ("x" * 999 + "y", "x" * 999 + "z"),
     ("x" * 999, "x" * 1_000),
     (_LONG + "\U00020000", _LONG + "\U00020001"),
-    # Quotes, wild cards, separators, and what ends a text in some languages.
-    ("a", "a\0"),
-    ("a\0b", "a\0c"),
+    # Quotes, wild cards, separators and control characters.
+    ("a", "a\1"),
     ("it's", "it''s"),
     ('"a"', "a"),
     ("`a`", "[a]"),

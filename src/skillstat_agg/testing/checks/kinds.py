@@ -33,7 +33,7 @@ TAUGHT = Projection(
 )
 def kind_01(case: AnyCase) -> None:
     """An unknown kind stands first, in the middle or at the end of a page."""
-    _stop(case, case.pick("wave", "Download", "download ", "download\0"), None)
+    _stop(case, case.pick("wave", "Download", "download ", "download\1"), None)
 
 
 @check(

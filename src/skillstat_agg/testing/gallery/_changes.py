@@ -168,7 +168,7 @@ STORES = (
         row="E9",
         breaks=("immutable",),
         killer="APPEND-13",
-        remedy="take all of 1,000 characters",
+        remedy="take all of 1,000 bytes",
         harness=broken(events=events_of(ShortNotes)),
     ),
     BrokenStore(

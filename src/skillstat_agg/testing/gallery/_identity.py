@@ -43,13 +43,6 @@ class Truncated(RewritingLog):
         return attrs.evolve(event, skill_id=event.skill_id[:255])
 
 
-class CutAtNul(RewritingLog):
-    """Ids of skills end at a NUL, as strings do in C."""
-
-    def _rewritten(self, event: Event, now: datetime) -> Event:
-        return attrs.evolve(event, skill_id=event.skill_id.split("\0")[0] or event.skill_id)
-
-
 class EventIdsFolded(Log):
     """Event ids are compared, and kept, without their case."""
 
@@ -114,18 +107,8 @@ STORES = (
         row="P1",
         breaks=("exact",),
         killer="IDENT-01",
-        remedy="take all of 1,000 characters, or refuse the event",
+        remedy="take all of 1,000 bytes, or refuse the event",
         harness=broken(events=events_of(Truncated)),
-    ),
-    BrokenStore(
-        name="ids cut at NUL",
-        mistake="Hands ids to something that takes NUL for the end of a string.",
-        reported=("no public report was found",),
-        row="P1",
-        breaks=("exact",),
-        killer="IDENT-01",
-        remedy=OPAQUE,
-        harness=broken(events=events_of(CutAtNul)),
     ),
     BrokenStore(
         name="case of event ids folded",
