@@ -72,6 +72,14 @@ test_waiting = conformance_tests(
 )
 
 
+# Coroutines whose I/O others can move in, each client on a loop in a thread of its own.
+async_with_io = attrs.evolve(sqlite_async, io=True)
+
+test_async_with_io = conformance_tests(
+    async_with_io, checks=[check for check in CHECKS if check.family in ("SNAP", "CRASH")]
+)
+
+
 # A store that knows its table need not let a fold find what that cannot count.
 
 

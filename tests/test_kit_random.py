@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import attrs
@@ -175,3 +176,21 @@ else:
     raise AssertionError
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    "harness",
+    [
+        attrs.evolve(
+            harnesses.sqlite, client=partial(harnesses._sqlite_client, wait=0.01), blocks=True
+        ),
+        attrs.evolve(harnesses.sqlite_async, io=True),
+    ],
+    ids=["clients in threads", "clients on loops"],
+)
+def test_schedules_are_drawn_for_calls_in_other_threads_too(harness):
+    """Hypothesis draws in one thread only, and moves are made in the middle of calls elsewhere."""
+    result = run_random(harness, examples=20)
+
+    assert result.status in (Status.PASSED, Status.VACUOUS), result.failure
+    assert result.cases == 20

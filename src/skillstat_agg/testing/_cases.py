@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any, Generic, TypeVar, cast
@@ -37,6 +38,10 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 """When everything happens, unless a check says otherwise."""
 
 LONGEST_ANSWER = 60
+
+FIRST_LOOKS, LOOKS_APART = 12, 40
+
+LOOKED_INSIDE = "somebody looked in the middle of a call"
 
 
 class Level(Enum):
@@ -85,6 +90,7 @@ class Case(Generic[S]):
         self._observers: dict[str, Handle] = {}
         self._handles: list[Handle] = []
         self._play: Play | None = None
+        self._watches: dict[Handle, Callable[[], object]] = {}
         self._labelled = 0
 
     @property
@@ -182,6 +188,8 @@ class Case(Generic[S]):
             raise Killed
         if self._play is not None:
             self._play.at_io(handle)
+        elif handle in self._watches:
+            self._watches[handle]()
 
     def elsewhere(self) -> S:
         """Return another site, empty."""
@@ -208,6 +216,7 @@ class Case(Generic[S]):
         switches: int,
         deaths: int = 0,
         faults: int = 0,
+        interrupts: int = 0,
         inside: int = 0,
         into: Collection[str] = (),
         look: bool = True,
@@ -219,6 +228,7 @@ class Case(Generic[S]):
             switches: How often one that could go on may be left for another.
             deaths: How many may die.
             faults: How many I/O points may fail.
+            interrupts: How many calls may be interrupted, as by Ctrl-C; their clients live on.
             inside: How often another may move inside a call, at the I/O points.
             into: The methods inside which others may move, clients die and I/O fail.
             look: Whether an outside reader looks whenever the stats may have changed.
@@ -233,6 +243,7 @@ class Case(Generic[S]):
             switches=switches,
             deaths=deaths,
             faults=faults,
+            interrupts=interrupts,
             inside=inside,
             into=into,
             patience_seconds=(
@@ -247,6 +258,27 @@ class Case(Generic[S]):
             self._play.run()
         finally:
             self._play = None
+
+    @contextmanager
+    def watching(self, handle: Handle, look: Callable[[], object]) -> Iterator[None]:
+        """Let somebody look at the first I/O points of a client's calls, and at some of the rest.
+
+        What `play` does with a case for each of them would take too many.
+        """
+        numbers = itertools.count()
+
+        def at_io() -> None:
+            number = next(numbers)
+            if number < FIRST_LOOKS or number % LOOKS_APART == 0:
+                self.saw(LOOKED_INSIDE)
+                with suppress(StoreBusyError):
+                    look()
+
+        self._watches[handle] = at_io
+        try:
+            yield
+        finally:
+            del self._watches[handle]
 
     def _look(self) -> None:
         if self.record.wrote_stats:

@@ -63,8 +63,9 @@ class Line:
         await give_way()
         if self._door.is_here:
             return self.call(what, given, function)
-        future = self._door.submit(function)
+        # First, since the call may come to an I/O point before it is known to have begun.
         self._record.waiting[self.name] = Step(self.name, what, given)
+        future = self._door.submit(function)
         while not future.done():
             await give_way(future)
         del self._record.waiting[self.name]

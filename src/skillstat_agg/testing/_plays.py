@@ -14,10 +14,12 @@ from skillstat_agg.testing._steps import (
     DEATH,
     DEATH_INSIDE,
     FAULT,
+    INTERRUPTED,
     MOVED_INSIDE,
     REFUSED,
     Fault,
     Hangs,
+    Interrupted,
     Killed,
     Record,
 )
@@ -50,6 +52,7 @@ class Play:
         switches: How often an actor that could go on may be left for another.
         deaths: How many actors may die, before or after any call, or inside one.
         faults: How many I/O points may fail.
+        interrupts: How many calls may be interrupted; their clients live on.
         inside: How often another may make a move inside a call.
         into: The methods inside which others may move, I/O may fail and clients may die.
         patience_seconds: How long a call is waited for before somebody else may move.
@@ -66,6 +69,7 @@ class Play:
         switches: int,
         deaths: int,
         faults: int,
+        interrupts: int,
         inside: int,
         into: Collection[str],
         patience_seconds: float,
@@ -78,6 +82,7 @@ class Play:
         self._switches = switches
         self._deaths = deaths
         self._faults = faults
+        self._interrupts = interrupts
         self._inside = inside
         self._into = into
         self._patience_seconds = patience_seconds
@@ -212,6 +217,7 @@ class Play:
             mishaps: list[Callable[[_Part], None]] = []
             mishaps += [self._die_inside] if self._deaths > 0 else []
             mishaps += [self._fail] if self._faults > 0 else []
+            mishaps += [self._interrupt] if self._interrupts > 0 else []
             choice = self._trail.choose(1 + len(others) + len(mishaps))
             if choice == 0:
                 return
@@ -236,6 +242,13 @@ class Play:
         self._record.note(part.actor.handle.name, f"I/O fails inside {self._pending(part)}")
         part.has_failed = True
         raise Fault("the connection was lost")
+
+    def _interrupt(self, part: _Part) -> None:
+        self._interrupts -= 1
+        self._record.wrote_stats = True
+        self._record.facts.add(INTERRUPTED)
+        self._record.note(part.actor.handle.name, f"{self._pending(part)} is interrupted")
+        raise Interrupted
 
     def _pending(self, part: _Part) -> str:
         """Return the method that a client is inside of."""

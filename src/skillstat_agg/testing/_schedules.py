@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import threading
 import time
 from collections.abc import Callable
 
@@ -33,6 +34,11 @@ EXAMPLES = 300
 
 SHRINKS = 300
 """How many schedules are played at most to make one that fails smaller."""
+
+INSIDE = 100
+"""How many choices inside calls a schedule makes, where those have threads of their own."""
+
+_MANY_WAYS = st.integers(0, 2**16 - 1)
 
 CALMEST = 4
 """The calmest schedules take the first way in about three choices of four."""
@@ -79,7 +85,7 @@ def run_random(
         nonlocal cases, until
         if failed and cases == until:
             raise _Enough
-        trail = Trail(further=_drawing(data))
+        trail = Trail(further=_drawing(data, INSIDE if harness.io else 0))
         played = watch.play(check, harness, Level.QUICK, trail)
         cases += 1
         facts.update(played.record.facts)
@@ -127,17 +133,25 @@ class _Enough(BaseException):
     """A failure was made small for long enough."""
 
 
-def _drawing(data: st.DataObject) -> Callable[[int], int]:
+def _drawing(data: st.DataObject, inside: int) -> Callable[[int], int]:
     """Return what draws the answers of a trail.
 
     Some schedules go from one actor to the next with every call, others seldom leave one:
     either kind finds what the other does not.
+
+    Args:
+        data: What Hypothesis draws with, in this thread only.
+        inside: How many answers to draw ahead, for calls that are made in other threads.
     """
     calm = data.draw(st.integers(1, CALMEST))
-    numbers = itertools.count()
+    numbers, thread = itertools.count(), threading.get_ident()
+    ahead = iter(data.draw(st.tuples(*[_MANY_WAYS] * inside)))
 
     def draw(count: int) -> int:
-        _, choice = data.draw(_choices(next(numbers), calm * count))
+        if threading.get_ident() == thread:
+            _, choice = data.draw(_choices(next(numbers), calm * count))
+        else:
+            choice = next(ahead, 0) % (calm * count)
         return choice if choice < count else 0
 
     return draw

@@ -30,6 +30,7 @@ DEATH_INSIDE = "a client died inside a call"
 MOVED_INSIDE = "another client moved inside a call"
 FOLDED = "a page was folded"
 FAULT = "an I/O point failed"
+INTERRUPTED = "a call was interrupted, and its client went on"
 IO = "an I/O point was passed"
 
 
@@ -55,6 +56,10 @@ class Stopped(BaseException):
 
 class Fault(ConnectionError):  # noqa: N818 - what an author's driver would raise
     """What an I/O point that fails raises: a connection that is lost, as far as anyone knows."""
+
+
+class Interrupted(BaseException):
+    """What a task that is cancelled, or Ctrl-C, raises in the middle of a call: once."""
 
 
 class Killed(BaseException):
@@ -154,7 +159,7 @@ class Record:
             result = step.answer = function()
         except Violation:
             raise  # somebody looked in the middle of the call: it is not the store's answer
-        except (Exception, Killed, Hangs) as error:
+        except (Exception, Interrupted, Killed, Hangs) as error:
             self._failed(step, error)
             raise
         finally:
@@ -229,6 +234,8 @@ def _answer(value: object) -> str:
         return "waits"
     if isinstance(value, Hangs):
         return "never comes back"
+    if isinstance(value, Interrupted):
+        return "is interrupted"
     if isinstance(value, Exception):
         return f"{type(value).__name__}: {value}" if str(value) else type(value).__name__
     if isinstance(value, Page):

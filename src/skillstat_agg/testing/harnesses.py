@@ -117,9 +117,7 @@ class _Connection(sqlite3.Connection):
         super().commit()
         self.io()
 
-    def rollback(self) -> None:
-        self.io()
-        super().rollback()
+    # Not rollback: a database does that by itself, once a connection is lost.
 
 
 @contextmanager

@@ -50,8 +50,9 @@ class Interrupted(Exception):  # noqa: N818 - what happened to a caller's iterat
     witness=ANSWERED,
 )
 def append_09(case: AnyCase) -> None:
-    """Calls of no events, of new ones, of old ones and of both."""
-    writer = case.client("w")
+    """Calls of no events, of new ones, of old ones and of both, by who wrote last, or first."""
+    writer, other_writer = case.client("w"), case.client("earlier")
+    other_writer.append(case.event("c"))
     old, plain = case.event("a", event_id="one"), case.event("b")
     new, other = case.event("a", event_id="two"), case.event("b")
     writer.append(old)
@@ -66,7 +67,7 @@ def append_09(case: AnyCase) -> None:
         ((old, new, old, other, new), 2),
         ((plain, plain, other), 3),
     )
-    appended = writer.append(*call)
+    appended = case.pick(writer, other_writer).append(*call)
     case.saw(ANSWERED)
     case.expect(f"Appended.new of {labels(call) or 'nothing'}", wanted, appended.new)
     _check_position(case.log_of(writer), call, appended)

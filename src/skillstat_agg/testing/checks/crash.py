@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from skillstat_agg import aio
+from skillstat_agg._commits import Commit, CommitResult
 from skillstat_agg._events import Event
+from skillstat_agg._stores import Appended
+from skillstat_agg.errors import StoreBusyError
 from skillstat_agg.testing._checks import AnyCase, check
-from skillstat_agg.testing._clients import give_way
+from skillstat_agg.testing._clients import SteppedEvents, SteppedStats, give_way
 from skillstat_agg.testing._handles import Actor
-from skillstat_agg.testing._steps import DEATH, DEATH_INSIDE, FAULT, MOVED_INSIDE, Violation
+from skillstat_agg.testing._steps import (
+    DEATH,
+    DEATH_INSIDE,
+    FAULT,
+    INTERRUPTED,
+    MOVED_INSIDE,
+    Interrupted,
+    Violation,
+    label,
+    labels,
+)
 
 RETURNED = "a call had returned when others looked"
 
@@ -171,9 +187,25 @@ def crash_07(case: AnyCase) -> None:
         faults=1,
         into=("cursor", "read", "tally", "commit"),
     )
+    landed = sum(
+        step.given.count
+        for step in case.record.steps
+        if isinstance(step.given, Commit) and isinstance(step.answer, CommitResult)
+    )
+    if _was_busy(case, "commit"):
+        count = case.client("outside").stats.cursor().count
+        case.expect("the cursor's count after StoreBusyError: nothing was written", landed, count)
     case.observe()
     worker.drain()
     case.settle()
+
+
+def _was_busy(case: AnyCase, method: str) -> bool:
+    """Return whether a call has said that it was refused, and so has done nothing."""
+    return any(
+        step.what == method and isinstance(step.answer, StoreBusyError)
+        for step in case.record.steps
+    )
 
 
 @check(
@@ -190,9 +222,86 @@ def crash_08(case: AnyCase) -> None:
     found = [recorded.event for recorded in case.log_of(case.client("outside"))]
     if found not in ([], list(events)):
         raise Violation("both events or none", f"{len(found)} of them")
+    if found and _was_busy(case, "append"):
+        raise Violation("no event after StoreBusyError: nothing was written", labels(found))
     case.committed.unsure.clear()
     writer.append(*events)
     case.settle()
 
 
-CHECKS = (crash_01, crash_02, crash_03, crash_04, crash_05, crash_06, crash_07, crash_08)
+@check(
+    "CRASH-09",
+    "append_once",
+    "an append without ids is stored once or not at all, wherever its I/O fails",
+    witness=FAULT,
+    needs=["io"],
+)
+def crash_09(case: AnyCase) -> None:
+    """If it returned it is there; if it raised it may be, and nobody has sent it again."""
+    events, writer = case.downloads("ab"), case.client("w1")
+    returned: list[Appended] = []
+
+    async def send(log: SteppedEvents, _stats: SteppedStats) -> None:
+        returned.append(await log.append(events))
+
+    case.play(writer.doing(send), switches=0, faults=1, into=("append",), look=False)
+    found = [recorded.event for recorded in case.log_of(case.client("outside"))]
+    if found not in ([list(events)] if returned else [[], list(events)]):
+        raise Violation(
+            f"a log of {labels(events)}{'' if returned else ', or of nothing'}",
+            labels(found) or "no event",
+        )
+
+
+@check(
+    "CRASH-10",
+    "append_once",
+    "a call that is interrupted leaves nothing open on its connection",
+    witness=INTERRUPTED,
+    needs=["io"],
+)
+def crash_10(case: AnyCase) -> None:
+    """A task is cancelled, or Ctrl-C is pressed, inside a call; its client goes on appending."""
+    client, outside = case.client("w1"), case.client("outside")
+    client.append(*case.downloads("ab"))
+    method = case.pick("commit", "append", "read", "totals", "forget")
+    cut_off = (case.event("c", event_id="one"),)
+
+    async def work(log: SteppedEvents, stats: SteppedStats) -> None:
+        with suppress(Interrupted, StoreBusyError):
+            if method == "append":
+                await log.append(cut_off)
+            elif method == "totals":
+                await stats.totals()
+            elif method == "forget":
+                await stats.forget("b")
+            else:
+                await aio.drain(log, stats)
+
+    into = ("read", "tally") if method == "read" else (method,)
+    case.play(client.doing(work), switches=0, interrupts=1, into=into, look=False)
+    last = case.event("d")
+    try:
+        client.events.append((last,))
+    except Exception:  # noqa: BLE001 - it may have lost its connection, and say so
+        return
+    found = [recorded.event for recorded in case.log_of(outside)]
+    if last not in found:
+        raise Violation(
+            f"{label(last)} in the log, since its append has returned",
+            labels(found) or "no event",
+        )
+
+
+CHECKS = (
+    crash_01,
+    crash_02,
+    crash_03,
+    crash_04,
+    crash_05,
+    crash_06,
+    crash_07,
+    crash_08,
+    crash_09,
+    crash_10,
+)

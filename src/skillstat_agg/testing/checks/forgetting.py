@@ -32,6 +32,7 @@ REMARKED = Projection(
 """The table of a newer program."""
 
 ALIKE_IDS = ("a", "A", "a ", "aa", "_", "%", "\u00e4", "a\u0308", "\u00e4".upper())
+PATTERNS = ("a*", "a?", "[a]", "x:a", "a:x", "x/a", "abc")
 
 
 @check(
@@ -133,6 +134,7 @@ def forget_05(case: AnyCase) -> None:
     first = case.client("first")
     case.expect(f"forget({skill_id!r}), the first time", True, first.forget(skill_id))
     cursor, raw = one.stats.cursor(), case.raw()
+    case.clock.go(days=case.pick(0, 1_000))
     again = case.pick(first, two)
     case.saw(TWICE)
     case.expect(f"forget({skill_id!r}), the second time", False, again.forget(skill_id))
@@ -152,13 +154,14 @@ def forget_05(case: AnyCase) -> None:
 def forget_06(case: AnyCase) -> None:
     """Ids that differ in case, in a space, in Unicode form, or are patterns elsewhere."""
     worker = case.client("fold")
-    worker.append(*case.downloads(ALIKE_IDS))
+    skill_ids = (*ALIKE_IDS, *PATTERNS)
+    worker.append(*case.downloads(skill_ids))
     worker.drain()
-    skill_id = case.pick(*ALIKE_IDS)
+    skill_id = case.pick(*skill_ids)
     worker.forget(skill_id)
     case.saw(ALIKE)
-    _check_known(case, worker, {*ALIKE_IDS} - {skill_id})
-    worker.append(*case.downloads(ALIKE_IDS))
+    _check_known(case, worker, {*skill_ids} - {skill_id})
+    worker.append(*case.downloads(skill_ids))
     case.settle()
 
 

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from skillstat_agg._effects import Effect
 from skillstat_agg._folding import drain, fold_page
+from skillstat_agg._projections import Projection
 from skillstat_agg.testing._cases import NOON
 from skillstat_agg.testing._checks import AnyCase, check
 from skillstat_agg.testing._handles import Handle
 from skillstat_agg.testing._numbers import without_zeros
 from skillstat_agg.testing._steps import Violation
+
+BALANCE = Projection(
+    "balance",
+    {
+        "rise": Effect(counters={"up": 1}, rollups={"up": 1}),
+        "fall": Effect(counters={"down": -1}, rollups={"down": -1}),
+        "back": Effect(counters={"up": -1}, rollups={"up": -1}),
+    },
+)
+"""A table whose changes can cancel each other out: in one row, or over two days."""
 
 ROUNDS = 100
 IDLE = "a worker came to a log that has nothing new"
@@ -167,14 +179,36 @@ def idle_04(case: AnyCase) -> None:
 
 @check("IDLE-05", "exact", "a row whose changes cancel each other out changes", witness=CANCELLED)
 def idle_05(case: AnyCase) -> None:
-    """A download and a lost star: 1 and -1 in one row, which is new or was there before."""
-    worker = case.client("fold")
-    worker.append(*case.downloads("a" * case.pick(0, 1)))
+    """A rise and a fall: 1 and -1 in one row, which is new or was there before."""
+    worker = case.client("fold", BALANCE)
+    worker.append(*(case.event("a", "rise") for _ in range(case.pick(0, 1))))
     worker.drain()
-    worker.append(case.event("a"), case.event("a", "unstar"))
+    worker.append(case.event("a", "rise"), case.event("a", "fall"))
     worker.drain()
     case.saw(CANCELLED)
-    case.settle()
+    case.observe(BALANCE)
+    worker.append(case.event("a", "rise"))
+    case.settle(BALANCE)
 
 
-CHECKS = (idle_01, idle_02, idle_03, idle_04, idle_05)
+@check(
+    "IDLE-06",
+    "only_real_changes",
+    "a skill has changed if its rollups have, though its totals have not",
+    witness=UNCHANGED,
+)
+def idle_06(case: AnyCase) -> None:
+    """A rise on one day and a step back on another: the totals stay as they are."""
+    worker = case.client("fold", BALANCE)
+    worker.append(case.event("a", "rise"), case.event("b", "rise"))
+    worker.drain()
+    worker.append(case.event("a", "rise"), case.event("a", "back", at=NOON.replace(day=2)))
+    named: list[frozenset[str]] = []
+    report = drain(worker.events, worker.stats, on_commit=named.append)
+    case.saw(UNCHANGED)
+    case.expect("CommitResult.changed", [frozenset({"a"})], named)
+    case.expect("CommitResult.rows", 2, report.rows)
+    case.settle(BALANCE)
+
+
+CHECKS = (idle_01, idle_02, idle_03, idle_04, idle_05, idle_06)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 
 from skillstat_agg._buckets import Granularity
-from skillstat_agg.testing._cases import NOON
+from skillstat_agg.testing._cases import LOOKED_INSIDE, NOON
 from skillstat_agg.testing._checks import AnyCase, check
-from skillstat_agg.testing._steps import DEATH_INSIDE
+from skillstat_agg.testing._steps import Violation
+from skillstat_agg.testing.checks.fencing import prepared
 
 MANY = "there was more than a statement, a batch or a page of a driver holds"
 
 _MOST = 1_201
 """More than the parameters of a statement, or the rows of an answer: 500, 900, 999, 1,000."""
 
-_BATCHES = (26, 120)
+_BATCHES = 301
 """More than the items of a batch, or of a transaction: 25, 100."""
 
 
@@ -75,17 +76,47 @@ def size_02(case: AnyCase) -> None:
 @check(
     "SIZE-03",
     "atomic",
-    "a commit of many rows is there whole or not at all, wherever its client dies",
-    witness=DEATH_INSIDE,
+    "nobody sees a part of a commit of many rows",
+    witness=LOOKED_INSIDE,
     needs=["io"],
 )
 def size_03(case: AnyCase) -> None:
-    """A drain dies in the middle of a commit that writes more than a batch holds."""
-    worker = case.client("f1")
-    worker.append(*case.downloads(f"skill {number:03}" for number in range(case.scope(*_BATCHES))))
-    case.play(worker.draining(), switches=0, deaths=1, into=("commit",), look=False)
-    case.observe()
+    """Somebody looks at I/O points of a commit that writes more than a batch holds."""
+    worker, outside = case.client("f1"), case.observer()
+    worker.append(*case.downloads(f"skill {number:03}" for number in range(_BATCHES)))
+    commit = prepared(worker, page=_BATCHES)
+
+    def look() -> None:
+        if not case.harness.blocks:
+            case.observe()
+
+    with case.watching(worker, look):
+        worker.stats.commit(commit)
+    case.expect("the count", _BATCHES, outside.stats.cursor().count)
     case.settle()
 
 
-CHECKS = (size_01, size_02, size_03)
+@check(
+    "SIZE-04",
+    "append_once",
+    "nobody sees a part of an append of many events",
+    witness=LOOKED_INSIDE,
+    needs=["io"],
+)
+def size_04(case: AnyCase) -> None:
+    """Somebody looks at I/O points of an append of more than a batch holds."""
+    writer, outside = case.client("w"), case.client("outside")
+    found: set[int] = set()
+
+    def look() -> None:
+        if not case.harness.blocks:
+            found.add(len(case.log_of(outside)))
+
+    with case.watching(writer, look):
+        writer.append(*case.downloads(f"skill {number:04}" for number in range(_MOST)))
+    if not found <= {0, _MOST}:
+        raise Violation(f"a log of 0 or of {_MOST:,} events", f"one of {sorted(found)}")
+    case.expect("the number of events", _MOST, len(case.log_of(outside)))
+
+
+CHECKS = (size_01, size_02, size_03, size_04)

@@ -192,12 +192,15 @@ async def _tally(events: SteppedTallies, limit: int) -> tuple[int, Position | No
 def snap_04(case: AnyCase) -> None:
     """A commit that touches them all lands in the middle of totals()."""
     worker, reader = case.client("fold"), case.client("reader")
-    skills = [f"skill {number:03}" for number in range(_MANY)]
+    skills = [f"{'az'[number % 2]} {number:03}" for number in range(_MANY)]
     worker.append(*case.downloads(skills))
     found: list[Totals] = []
 
+    # What is asked for and not there lies between what is, sorted or not.
+    asked = [*skills[::2], *(f"m {number:04}" for number in range(1_000)), *skills[1::2]]
+
     async def look(_events: SteppedEvents, stats: SteppedStats) -> None:
-        await _looking(case, found, stats.totals(skills))
+        await _looking(case, found, stats.totals(asked))
 
     case.play(
         reader.doing(look),
@@ -226,23 +229,32 @@ def snap_05(case: AnyCase) -> None:
     worker, reader = case.client("fold"), case.client("reader")
     worker.append(*case.downloads("aab"))
     worker.drain(page=1, max_events=1)
-    _seen(reader)
+    answers = _answers(reader)
+    before = _seen(*answers)
+    changes = case.pick(reader, worker)
     if case.maybe():
-        worker.forget("a")
+        changes.forget("a")
     else:
-        worker.drain()
+        changes.drain()
     case.saw(LOOKED_TWICE)
-    now, again = _seen(case.client("later")), _seen(reader)
+    held, now = _seen(*answers), _seen(*_answers(case.client("later")))
+    again = _seen(*_answers(reader))
     for what, wanted in now.items():
+        case.expect(f"{what}, as they were answered before that", before[what], held[what])
         case.expect(f"{what} of a reader that has looked before", wanted, again[what])
 
 
-def _seen(client: Handle) -> dict[str, object]:
-    """Return what a client sees, by how it looks."""
-    totals, some = client.stats.totals(), client.stats.totals(["a"])
-    days = client.stats.rollups("a", Granularity.DAY)
+def _answers(client: Handle) -> tuple[Cursor, Totals, Totals, Rollups]:
+    """Return what a client is answered."""
+    stats = client.stats
+    days = stats.rollups("a", Granularity.DAY)
+    return stats.cursor(), stats.totals(), stats.totals(["a"]), days
+
+
+def _seen(cursor: Cursor, totals: Totals, some: Totals, days: Rollups) -> dict[str, object]:
+    """Return copies of what was answered, by what was asked."""
     return {
-        "the cursor": client.stats.cursor(),
+        "the cursor": cursor,
         "the cursor of totals()": totals.cursor,
         "the cursor of totals(['a'])": some.cursor,
         "the cursor of rollups": days.cursor,

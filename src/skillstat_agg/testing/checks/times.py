@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
 from skillstat_agg._buckets import Granularity
@@ -79,9 +83,34 @@ def time_01(case: AnyCase) -> None:
     """An event happens at an edge, or a microsecond to one side; another one at the edge."""
     edge = case.pick(*EDGES)
     at = edge + case.pick(-MOMENT, timedelta(0), MOMENT)
-    _append(case, case.client("w", HOURLY), case.event("a", at=at), case.event("b", at=edge))
-    case.settle(HOURLY, page=1)
+    with _summer_time():
+        _append(case, case.client("w", HOURLY), case.event("a", at=at), case.event("b", at=edge))
+        _check_times(case, at, edge)
+        case.settle(HOURLY, page=1)
     case.saw(AT_AN_EDGE)
+
+
+def _check_times(case: AnyCase, *wanted: datetime) -> None:
+    """Check that events come back with the times of occurrence that they were given."""
+    found = [recorded.event.occurred_at for recorded in case.log_of(case.observer(HOURLY))]
+    case.expect("occurred_at", list(map(str, wanted)), list(map(str, found)))
+
+
+@contextmanager
+def _summer_time() -> Iterator[None]:
+    """Let this machine keep a time with a summer time, where that can be told it."""
+    if not hasattr(time, "tzset"):  # pragma: no cover - Windows
+        yield
+        return
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "CET-1CEST,M3.5.0,M10.5.0/3"
+    time.tzset()
+    try:
+        yield
+    finally:
+        del os.environ["TZ"]
+        os.environ |= {} if before is None else {"TZ": before}
+        time.tzset()
 
 
 @check(
@@ -98,6 +127,7 @@ def time_02(case: AnyCase) -> None:
     elif at != LAST and case.maybe():
         at += MOMENT
     _append(case, case.client("w", HOURLY), case.event("a", at=at), case.event("a", at=NOON))
+    _check_times(case, at, NOON)
     case.settle(HOURLY)
     case.saw(FAR_AWAY)
 
@@ -160,17 +190,24 @@ def time_04(case: AnyCase) -> None:
     witness=CUT_OUT,
 )
 def time_05(case: AnyCase) -> None:
-    """Rollups of three days and of three hours are read up to, and from, every kind of time."""
+    """Rollups of three days and of three hours are read up to, and from, every kind of time.
+
+    They lie where the number of the bucket gets another digit, or a sign, or nowhere special.
+    """
     worker = case.client("fold", HOURLY)
     granularity = case.pick(*case.scope([Granularity.HOUR], list(Granularity)))
     length = granularity.length
-    middle = bucket(NOON, granularity)
+    noon = case.pick(NOON, _utc(1970) + 100_000 * length, _utc(1970))
+    middle = bucket(noon, granularity)
     starts = [middle - length, middle, middle + length]
-    worker.append(*(case.event("a", at=at) for at in (NOON, starts[0], middle + length - MOMENT)))
+    worker.append(*(case.event("a", at=at) for at in (noon, starts[0], middle + length - MOMENT)))
     _append(case, worker, case.event("a", at=starts[2]), case.event("b", at=starts[1]))
     worker.drain()
     ways = (None, middle - MOMENT, middle, middle + MOMENT, middle + length, FIRST, LAST)
-    since, until = case.pick(*ways), case.pick(*ways)
+    since, until = case.pick(*ways) if noon is NOON else None, case.pick(*ways)
+    if noon is NOON and None not in (since, until) and {since, until}.isdisjoint({FIRST, LAST}):
+        zone = timezone(timedelta(hours=case.pick(0, 5.5, -8)))
+        since, until = (at and at.astimezone(zone) for at in (since, until))
     rollups = worker.stats.rollups("a", granularity, since=since, until=until)
     wanted = [
         start

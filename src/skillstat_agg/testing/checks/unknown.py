@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from skillstat_agg._commits import Commit
+from contextlib import suppress
+
+from skillstat_agg._commits import Commit, CommitResult
 from skillstat_agg.errors import CursorConflictError, StoreBusyError
 from skillstat_agg.testing._checks import AnyCase, check
-from skillstat_agg.testing._clients import give_way
+from skillstat_agg.testing._clients import SteppedEvents, SteppedStats, give_way
 from skillstat_agg.testing._handles import Actor, Handle
-from skillstat_agg.testing._steps import CONFLICT
+from skillstat_agg.testing._steps import CONFLICT, FAULT, Violation
 from skillstat_agg.testing.checks.fencing import prepared
 
 LOST = "the answer to a commit was lost"
@@ -96,4 +98,42 @@ def unknown_04(case: AnyCase) -> None:
     case.settle()
 
 
-CHECKS = (unknown_01, unknown_02, unknown_03, unknown_04)
+@check(
+    "UNKNOWN-05",
+    "compare_and_set",
+    "of two commits from one record one returns, whatever became of the connection",
+    witness=FAULT,
+    needs=["io"],
+)
+def unknown_05(case: AnyCase) -> None:
+    """I/O fails in a commit; another worker commits the same page, in its middle or afterwards."""
+    one, two = case.client("f1"), case.client("f2")
+    one.append(*case.downloads("ab"))
+    results: list[CommitResult] = []
+
+    def committing(worker: Handle) -> Actor[None]:
+        commit = prepared(worker)
+
+        async def land(_events: SteppedEvents, stats: SteppedStats) -> None:
+            with suppress(CursorConflictError, StoreBusyError):
+                results.append(await stats.commit(commit))
+
+        return worker.doing(land)
+
+    case.play(
+        committing(one),
+        committing(two),
+        switches=0,
+        faults=1,
+        inside=1,
+        into=("commit",),
+        look=False,
+    )
+    if len(results) > 1:
+        raise Violation("one result of two commits from one record", "two")
+    for result in results:
+        case.expect("the stored record", result.cursor, case.observer().stats.cursor())
+    case.settle()
+
+
+CHECKS = (unknown_01, unknown_02, unknown_03, unknown_04, unknown_05)

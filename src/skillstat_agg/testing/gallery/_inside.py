@@ -180,7 +180,7 @@ STORES = (
         " compared already. If only the answer was lost, it counts twice.",
         reported=("awslabs/amazon-kinesis-client#108",),
         row="A4",
-        breaks=("atomic",),
+        breaks=("atomic", "compare_and_set"),
         killer="CRASH-07",
         remedy="raise the error: the worker reads the record again, and sees whether it has landed",
         harness=with_stats_and_io(SendsAgain),

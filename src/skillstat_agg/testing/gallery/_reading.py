@@ -108,7 +108,14 @@ STORES = (
         " time: what is later, and has a smaller number, is never read.",
         reported=("no public report was found",),
         row="P4",
-        breaks=("total_order", "immutable", "progress", "stable_prefix", "compare_and_set"),
+        breaks=(
+            "total_order",
+            "immutable",
+            "progress",
+            "stable_prefix",
+            "compare_and_set",
+            "forgotten",
+        ),
         killer="TIE-01",
         remedy="compare the position as a whole: (time, number) > (?, ?), or time > ? OR time = ?"
         " AND number > ?",

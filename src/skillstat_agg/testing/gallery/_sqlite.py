@@ -94,7 +94,7 @@ STORES = (
         " that dies has written the cursor and not the numbers.",
         reported=("NuGet/NuGet.Services.Metadata#150",),
         row="A12, A5",
-        breaks=("atomic", "compare_and_set", "exact"),
+        breaks=("atomic", "compare_and_set", "exact", "append_once"),
         killer="CRASH-03",
         remedy="begin with BEGIN IMMEDIATE, and end with COMMIT",
         harness=on_sqlite(stats=StatementByStatement, io=True),

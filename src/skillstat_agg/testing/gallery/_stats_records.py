@@ -202,7 +202,7 @@ STORES = (
         " writes all day, and makes the commits of others conflict.",
         reported=("dlt-hub/dlt#4030",),
         row="O9",
-        breaks=("only_real_changes",),
+        breaks=("only_real_changes", "forgotten"),
         killer="IDLE-01",
         remedy="write with commit and forget only; report life elsewhere",
         harness=with_stats(TouchesWhenIdle),
