@@ -17,7 +17,7 @@ from skillstat_agg.errors import InvalidBoundError
 from skillstat_agg.testing import Harness, harnesses
 from skillstat_agg.testing._sabotage import sabotaged
 from skillstat_agg.testing._saboteurs import SABOTEURS
-from skillstat_agg.testing._soak import Soaked, soak
+from skillstat_agg.testing._soak import LOOKS_EVERY, Soaked, soak
 from skillstat_agg.testing._soak_plan import Way, batch, events_of
 from skillstat_agg.testing._soak_troop import Role, Troop
 from skillstat_agg.testing._targets import load
@@ -38,14 +38,14 @@ def failing_to_open() -> Harness[Path]:
 
 
 def test_killed_processes_lose_and_repeat_nothing():
-    """Every planned event counts once, and the plan is as long as was acknowledged."""
+    """Every planned event counts once, also where somebody looks meanwhile."""
     seen: list[int] = []
 
-    soaked = soak(SQLITE, kills=6, appenders=2, workers=1, seed=1, on_kill=seen.append)
+    soaked = soak(SQLITE, kills=LOOKS_EVERY, appenders=2, workers=2, seed=1, on_kill=seen.append)
 
     assert soaked.ok, soaked
-    assert seen == [1, 2, 3, 4, 5, 6]
-    assert sum(soaked.kills.values()) == 6
+    assert seen == list(range(1, LOOKS_EVERY + 1))
+    assert sum(soaked.kills.values()) == LOOKS_EVERY
     assert soaked.events >= soaked.batches > 0
     assert str(soaked).endswith("conflicts; each counted once")
 

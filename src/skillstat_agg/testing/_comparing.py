@@ -91,7 +91,7 @@ def compare_stats(
         committed: What was appended and forgotten.
         client: Who looks.
         folded: What must have been folded; None: the log up to the cursor.
-        may_move: Whether a commit that had to wait may land while the client looks.
+        may_move: Whether a commit may land while the client looks.
 
     Raises:
         Violation: If it is not what the table makes of these events.
@@ -154,7 +154,7 @@ def _compare_rollups(
         for skill in skills:
             rollups = client.stats.rollups(skill, granularity)
             if rollups.cursor != cursor and may_move:
-                continue  # a commit that had to wait has landed in between
+                continue  # a commit has landed in between
             if rollups.cursor != cursor:
                 expect(f"the cursor that comes with {skill!r}", cursor, rollups.cursor)
             rows = by_skill.get(skill, {})

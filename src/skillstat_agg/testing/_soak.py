@@ -147,7 +147,7 @@ def _look(harness: AnyHarness, site: object, troop: Troop) -> None:
     """Look at the numbers from outside, once nobody is in the way."""
     for _ in range(MOST_LOOKS):
         with suppress(StoreBusyError), _case(harness, site) as case:
-            case.observe()
+            case.observe(others_move=True)
             return
         troop.listen(LONGEST_PAUSE_SECONDS)
 
