@@ -155,7 +155,7 @@ def _compare_rollups(
             rollups = client.stats.rollups(skill, granularity)
             if rollups.cursor != cursor and may_move:
                 continue  # a commit has landed in between
-            if rollups.cursor != cursor:
+            if rollups.cursor != cursor:  # asked first, since a message is dear
                 expect(f"the cursor that comes with {skill!r}", cursor, rollups.cursor)
             rows = by_skill.get(skill, {})
             wanted = without_zeros(
