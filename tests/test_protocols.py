@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from typing import Any
 
 import skillstat_agg
-from skillstat_agg import SKILL_STATS, EventStore, StatsStore, TallyStore, aio
+from skillstat_agg import SKILL_STATS, EventStore, StatsStore, TallyStore, aio, drain
 from skillstat_agg.backends.memory import MemoryEventStore, MemoryStatsStore
-from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore
+from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
 from skillstat_agg.testing._twins import AsyncEvents, AsyncStats, AsyncTallies, behind_coroutines
+from tests.logs import download
 
 
 def test_the_memory_stores_keep_their_protocols():
@@ -65,3 +67,26 @@ def test_the_exported_protocols_are_the_synchronous_ones():
     """The twins carry the same names in a module of their own."""
     for name in ("EventStore", "TallyStore", "StatsStore"):
         assert getattr(skillstat_agg, name) is not getattr(aio, name)
+
+
+def test_a_proxy_that_hands_everything_on_keeps_the_tally():
+    """A drain asks the object for its tally, not its class: a thin proxy costs no speed."""
+    asked: list[str] = []
+
+    class Proxy:
+        def __init__(self, store: SQLiteEventStore) -> None:
+            self.store = store
+
+        def __getattr__(self, name: str) -> Any:
+            asked.append(name)
+            return getattr(self.store, name)
+
+    with closing(sqlite3.connect(":memory:")) as db:
+        create_tables(db, SKILL_STATS)
+        log: Any = Proxy(SQLiteEventStore(db))
+        log.append([download("a")])
+        report = drain(log, SQLiteStatsStore(db, SKILL_STATS))
+
+    assert report.events == 1
+    assert "tally" in asked
+    assert "read" not in asked

@@ -6,6 +6,8 @@ one transaction `content_digests`, a look-up of those ids, `unseen_events`, and 
 
 from __future__ import annotations
 
+import os
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 
@@ -108,3 +110,8 @@ def unseen_events(
             waiting.remove(event.event_id)
         fresh.append(event)
     return fresh
+
+
+def drawn_fingerprints(count: int) -> tuple[int, ...]:
+    """Return so many fingerprints, each of 32 bits that the operating system has drawn."""
+    return struct.unpack(f"={count}I", os.urandom(4 * count))

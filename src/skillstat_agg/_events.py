@@ -38,7 +38,7 @@ class Position(tuple[int, ...]):
 
     def __new__(cls, numbers: Iterable[int]) -> Self:
         numbers = tuple(numbers)
-        if not numbers or any(type(number) is not int or number < 0 for number in numbers):
+        if set(map(type, numbers)) != {int} or min(numbers) < 0:
             raise ValueError(f"a position is made of whole numbers of at least 0: {numbers!r}")
         return super().__new__(cls, numbers)
 

@@ -16,7 +16,7 @@ from skillstat_agg._deltas import deltas_of
 from skillstat_agg._events import Place
 from skillstat_agg._pages import TalliedPage, check_bounds, countable, countable_part
 from skillstat_agg._projections import Projection
-from skillstat_agg._stores import EventStore, StatsStore, TallyStore
+from skillstat_agg._stores import EventStore, StatsStore
 from skillstat_agg.errors import CursorConflictError, StoreContractError
 
 log = logging.getLogger("skillstat_agg")
@@ -153,9 +153,10 @@ def _fold(
     projection = stats.projection
     check_table(cursor, projection)
     tallied, fault = None, None
-    if max_skills is None and isinstance(events, TallyStore):
+    tally = getattr(events, "tally", None)  # a `TallyStore`, be it behind a proxy
+    if max_skills is None and tally is not None:
         tallied = countable(
-            events.tally(cursor.place, limit=limit, granularity=projection.finest),
+            tally(cursor.place, limit=limit, granularity=projection.finest),
             cursor,
             limit,
             projection,

@@ -180,9 +180,10 @@ async def _fold(
     projection = stats.projection
     check_table(cursor, projection)
     tallied, fault = None, None
-    if max_skills is None and isinstance(events, TallyStore):
+    tally = getattr(events, "tally", None)  # a `TallyStore`, be it behind a proxy
+    if max_skills is None and tally is not None:
         tallied = countable(
-            await events.tally(cursor.place, limit=limit, granularity=projection.finest),
+            await tally(cursor.place, limit=limit, granularity=projection.finest),
             cursor,
             limit,
             projection,

@@ -101,7 +101,7 @@ class TalliedEvents(Events):
     ) -> TalliedPage | None:
         """Tally now."""
         call = partial(self._store.tally, after, limit=limit, granularity=granularity)
-        return cast(TalliedPage | None, self._line.call("tally", after, call))
+        return cast("TalliedPage | None", self._line.call("tally", after, call))
 
 
 class SteppedEvents:
@@ -133,7 +133,7 @@ class SteppedTallies(SteppedEvents):
     ) -> TalliedPage | None:
         """Give way, then tally."""
         call = partial(self._store.tally, after, limit=limit, granularity=granularity)
-        return cast(TalliedPage | None, await self._line.step("tally", after, call))
+        return cast("TalliedPage | None", await self._line.step("tally", after, call))
 
 
 class Stats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TypeAlias
@@ -39,36 +40,38 @@ def count(
     rollups: dict[Granularity, dict[str, dict[datetime, Row]]] = {
         granularity: {} for granularity in projection.granularities
     }
-    controls = dict.fromkeys(projection.counters, 0)
-    zeros, no_columns = dict(controls), dict.fromkeys(projection.columns, 0)
-    for granularity in projection.granularities:
+    places = [(f"{each.value}.", each, by_skill) for each, by_skill in rollups.items()]
+    zeros, no_columns = dict.fromkeys(projection.counters, 0), dict.fromkeys(projection.columns, 0)
+    controls = {**zeros}
+    for prefix, _, _ in places:
         for column in projection.columns:
-            controls[f"{granularity.value}.{column}"] = 0
+            controls[prefix + column] = 0
     for event in events:
-        if event.skill_id in forgotten:
+        skill_id = event.skill_id
+        if skill_id in forgotten:
             continue
         effect = projection.kinds[event.kind]
-        row = totals.setdefault(event.skill_id, {**zeros})
+        row = totals.setdefault(skill_id, {**zeros})
         for name, amount in effect.counters.items():
             added = _of(amount, event)
             row[name] += added
             controls[name] += added
-        for granularity, by_skill in rollups.items() if effect.rollups else ():
-            start = bucket(event.occurred_at, granularity)
-            by_start = by_skill.setdefault(event.skill_id, {})
-            cells = by_start.setdefault(start, {**no_columns})
+        for prefix, granularity, by_skill in places if effect.rollups else ():
+            by_start = by_skill.setdefault(skill_id, {})
+            cells = by_start.setdefault(bucket(event.occurred_at, granularity), {**no_columns})
             for name, amount in effect.rollups.items():
                 added = _of(amount, event)
                 cells[name] += added
-                controls[f"{granularity.value}.{name}"] += added
+                controls[prefix + name] += added
     for by_skill in rollups.values():
-        for skill_id in list(by_skill):
-            by_skill[skill_id] = without_zeros(by_skill[skill_id])
+        for skill_id, by_start in list(by_skill.items()):
+            by_skill[skill_id] = without_zeros(by_start)
             if not by_skill[skill_id]:
                 del by_skill[skill_id]
     return Numbers(totals, rollups, controls)
 
 
+@functools.lru_cache(maxsize=10_000)
 def bucket(at: datetime, granularity: Granularity) -> datetime:
     """Return the start of the bucket that holds *at*."""
     return at - (at - _UNIX) % _LENGTHS[granularity]

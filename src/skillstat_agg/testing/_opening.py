@@ -96,8 +96,8 @@ def checked_client(opened: OpenedClient, given: object) -> Client | AsyncClient:
         ("stats", given.stats, OF_STATS),
     ):
         # Asked of the class first: a property may do something.
-        missing = [name for name in _missing(type(store), methods) if not hasattr(store, name)]
-        if missing:
+        missing = _missing(type(store), methods)
+        if missing and (missing := tuple(name for name in missing if not hasattr(store, name))):
             raise HarnessError(
                 f"Client.{name} is {_called(store)}, which has no {' and no '.join(missing)}"
             )

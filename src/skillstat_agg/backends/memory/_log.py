@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from skillstat_agg._appending import checked_events, content_digests, unseen_events
+from skillstat_agg._appending import (
+    checked_events,
+    content_digests,
+    drawn_fingerprints,
+    unseen_events,
+)
 from skillstat_agg._buckets import microseconds
 from skillstat_agg._events import (
     Event,
@@ -88,7 +92,6 @@ class MemoryEventStore:
         self._database = MemoryDatabase() if database is None else database
         self._clock = clock
         self._projections = tuple(projections)
-        self._random = random.SystemRandom()
 
     def begin(self) -> OpenAppend:
         """Return an append that is held open until it is committed or rolled back."""
@@ -166,13 +169,13 @@ class MemoryEventStore:
                 for key in ids.keys() & digests_of.keys()
             }
             fresh = unseen_events(given, ids, known)
-            for event in fresh:
+            for event, fingerprint in zip(fresh, drawn_fingerprints(len(fresh)), strict=True):
                 pending.events.append(
                     RecordedEvent(
                         position=self._next_position(now),
                         event=event,
                         recorded_at=now,
-                        fingerprint=self._random.getrandbits(32),
+                        fingerprint=fingerprint,
                     )
                 )
             pending.digests.update(ids)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TypeAlias
 
-from skillstat_agg._appending import checked_events, content_digests, unseen_events
+from skillstat_agg._appending import (
+    checked_events,
+    content_digests,
+    drawn_fingerprints,
+    unseen_events,
+)
 from skillstat_agg._buckets import EPOCH, Granularity, from_microseconds, microseconds
 from skillstat_agg._commits import CHECKSUM_RANGE
 from skillstat_agg._events import MAX_INTEGER, Event, Place, Position, RecordedEvent, check_deltas
@@ -217,7 +220,6 @@ def _known(sql: sqlite3.Cursor, ids: Sequence[str]) -> dict[str, bytes]:
 
 def _rows(events: Sequence[Event], recorded_at_us: int) -> Iterator[tuple[object, ...]]:
     """Return the rows to insert; each with a fingerprint drawn for it."""
-    fingerprints = struct.unpack(f"<{len(events)}I", os.urandom(4 * len(events)))
     return (
         (
             event.skill_id,
@@ -229,7 +231,7 @@ def _rows(events: Sequence[Event], recorded_at_us: int) -> Iterator[tuple[object
             recorded_at_us,
             fingerprint,
         )
-        for event, fingerprint in zip(events, fingerprints, strict=True)
+        for event, fingerprint in zip(events, drawn_fingerprints(len(events)), strict=True)
     )
 
 

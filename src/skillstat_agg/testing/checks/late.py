@@ -209,7 +209,6 @@ def late_08(case: AnyCase) -> None:
         else:
             held.commit()
         fold.drain(page=1)
-        case.observe()
     case.settle()
 
 
