@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
 
 import attrs
 
 from skillstat_agg._buckets import Granularity
-from skillstat_agg._effects import Carried, Effect
+from skillstat_agg._effects import Carried
 from skillstat_agg._projections import Projection
 from skillstat_agg._tallies import Tally
 
-_Fixed: TypeAlias = tuple[tuple[int, int], ...]
+Key = TypeVar("Key")
+Sums = TypeVar("Sums", bound=dict[str, int] | dict[tuple[int, str], int])
 
 
 @attrs.frozen
@@ -77,71 +79,88 @@ def deltas_of(projection: Projection, tally: Tally) -> Deltas:
         tally: A tally that its table `can_count`, at its granularity `finest`.
     """
     events: dict[str, int] = {}
-    totals: dict[str, list[int]] = {}
-    cells: dict[tuple[int, str], list[int]] = {}
-    met = {kind for _, kind, _ in tally.counts}
-    plan = {kind: _steps(projection, projection.kinds[kind]) for kind in met}
+    counters: list[dict[str, int]] = [{} for _ in projection.counters]
+    columns: list[dict[tuple[int, str], int]] = [{} for _ in projection.columns]
+    fixed = {
+        kind: (
+            _fixed(projection.counters, projection.kinds[kind].counters, counters),
+            _fixed(projection.columns, projection.kinds[kind].rollups, columns),
+        )
+        for kind in {kind for _, kind, _ in tally.counts}
+    }
     for (skill, kind, bucket), count in tally.counts.items():
-        to_counters, to_columns, carrying = plan[kind]
-        row = totals.get(skill)
-        if row is None:
-            row = totals[skill] = [0] * len(projection.counters)
-            events[skill] = 0
-        events[skill] += count
-        for index, amount in to_counters:
-            row[index] += amount * count
-        if to_columns or carrying:
-            cell = cells.get((bucket, skill))
-            if cell is None:
-                cell = cells[bucket, skill] = [0] * len(projection.columns)
-            for index, amount in to_columns:
-                cell[index] += amount * count
+        to_counters, to_columns = fixed[kind]
+        events[skill] = events.get(skill, 0) + count
+        for counter, amount in to_counters:
+            counter[skill] = counter.get(skill, 0) + amount * count
+        if to_columns:
+            cell = (bucket, skill)
+            for column, amount in to_columns:
+                column[cell] = column.get(cell, 0) + amount * count
+    carried = {
+        (kind, name): (
+            _carried(projection.counters, projection.kinds[kind].counters, counters, name),
+            _carried(projection.columns, projection.kinds[kind].rollups, columns, name),
+        )
+        for kind, name in {(kind, name) for _, kind, _, name in tally.carried}
+    }
     for (skill, kind, bucket, name), (_, total) in tally.carried.items():
-        effect = projection.kinds[kind]
-        for index in _indexes(projection.counters, effect.counters, name):
-            totals[skill][index] += total
-        for index in _indexes(projection.columns, effect.rollups, name):
-            cells[bucket, skill][index] += total
+        for_counters, for_columns = carried[kind, name]
+        for counter in for_counters:
+            counter[skill] = counter.get(skill, 0) + total
+        for column in for_columns:
+            column[bucket, skill] = column.get((bucket, skill), 0) + total
     return Deltas(
         events,
-        {skill: tuple(row) for skill, row in totals.items()},
-        {each: _at(each, projection.finest, cells) for each in projection.granularities},
+        _rows(events, counters),
+        {each: _at(each, projection.finest, columns) for each in projection.granularities},
     )
 
 
-def _steps(projection: Projection, effect: Effect) -> tuple[_Fixed, _Fixed, bool]:
-    """Return index and amount of each fixed step, and whether a rollup is carried."""
-    return (
-        _fixed(projection.counters, effect.counters),
-        _fixed(projection.columns, effect.rollups),
-        any(isinstance(amount, Carried) for amount in effect.rollups.values()),
-    )
+def _fixed(
+    names: tuple[str, ...], amounts: Mapping[str, int | Carried], sums: Sequence[Sums]
+) -> list[tuple[Sums, int]]:
+    """Return the fixed amounts, each with the sums that it is added to."""
+    return [
+        (sums[names.index(name)], amount)
+        for name, amount in amounts.items()
+        if not isinstance(amount, Carried)
+    ]
+
+
+def _carried(
+    names: tuple[str, ...], amounts: Mapping[str, int | Carried], sums: Sequence[Sums], carried: str
+) -> list[Sums]:
+    """Return the sums that an amount is added to which events carry under this name."""
+    return [
+        sums[names.index(name)] for name, amount in amounts.items() if amount == Carried(carried)
+    ]
 
 
 def _at(
-    granularity: Granularity, finest: Granularity, cells: Mapping[tuple[int, str], list[int]]
+    granularity: Granularity, finest: Granularity, columns: Sequence[dict[tuple[int, str], int]]
 ) -> dict[tuple[int, str], tuple[int, ...]]:
-    """Return the rows at *granularity* of cells at the finest one."""
+    """Return the rows at *granularity* of sums at the finest one; without those of zeros."""
     ratio = granularity.length // finest.length
     if ratio > 1:
-        coarse: dict[tuple[int, str], list[int]] = {}
-        for (bucket, skill), row in cells.items():
-            sums = coarse.setdefault((bucket // ratio, skill), [0] * len(row))
-            for index, amount in enumerate(row):
-                sums[index] += amount
-        cells = coarse
-    return {key: tuple(row) for key, row in cells.items() if any(row)}
+        columns = [_coarser(column, ratio) for column in columns]
+    rows = _rows(dict.fromkeys(itertools.chain(*columns)), columns)
+    return {key: row for key, row in rows.items() if any(row)}
 
 
-def _fixed(names: tuple[str, ...], amounts: Mapping[str, int | Carried]) -> _Fixed:
-    return tuple(
-        (names.index(name), amount)
-        for name, amount in amounts.items()
-        if not isinstance(amount, Carried)
-    )
+def _coarser(column: Mapping[tuple[int, str], int], ratio: int) -> dict[tuple[int, str], int]:
+    sums: dict[tuple[int, str], int] = {}
+    for (bucket, skill), amount in column.items():
+        cell = (bucket // ratio, skill)
+        sums[cell] = sums.get(cell, 0) + amount
+    return sums
 
 
-def _indexes(
-    names: tuple[str, ...], amounts: Mapping[str, int | Carried], carried: str
-) -> Iterator[int]:
-    return (names.index(name) for name, amount in amounts.items() if amount == Carried(carried))
+def _rows(
+    keys: Collection[Key], columns: Sequence[Mapping[Key, int]]
+) -> dict[Key, tuple[int, ...]]:
+    """Return a row for each key, with its sum of each column."""
+    if not columns:
+        return dict.fromkeys(keys, ())
+    sums = (map(column.get, keys, itertools.repeat(0)) for column in columns)
+    return dict(zip(keys, zip(*sums, strict=True), strict=True))
