@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
 from datetime import datetime, timedelta, timezone
@@ -626,6 +627,45 @@ def test_a_store_that_waits_without_saying_so_is_reported(stuck):
 
     assert report.miswired is not None
     assert "say blocks=True" in str(report)
+
+
+def slow(one: Client) -> Client:
+    """Return a client whose log takes its time."""
+
+    def append(events: Iterable[Event], /, **named: Any) -> Appended:
+        time.sleep(0.005)
+        return one.events.append(events, **named)
+
+    def read(*given: Any, **named: Any) -> Any:
+        time.sleep(0.005)
+        return one.events.read(*given, **named)
+
+    return attrs.evolve(one, events=Events(one.events, append, read))
+
+
+@pytest.mark.parametrize("name", ["MECH-01", "DEPLOY-01"])
+def test_a_slow_store_is_not_a_broken_one(name):
+    """A call that is taken for waiting may be one of another client than its actor's."""
+    harness = attrs.evolve(
+        harnesses.memory,
+        client=with_client(slow, harnesses.memory.client),
+        blocks=True,
+        waits_after=timedelta(seconds=0.001),
+    )
+
+    report = check_store(harness, checks=[check for check in CHECKS if check.id == name])
+
+    assert report.miswired is None, str(report)
+    [result] = report.results
+    assert result.status is Status.PASSED, str(report)
+
+
+def test_a_second_writer_that_waits_is_seen_where_none_was_declared(stuck):
+    harness = locking(stuck, blocks=True, writers=Writers.HORIZON)
+
+    report = check_store(harness, checks=[check for check in CHECKS if check.id == "MECH-01"])
+
+    assert Writers.SERIALISED.value in str(report)
 
 
 @attrs.frozen

@@ -210,6 +210,13 @@ class Case(Generic[S]):
 
     # What happens
 
+    def _patience_seconds(self, *, patient: bool) -> float:
+        """Return how long a call is waited for before somebody else may move."""
+        hangs_after_seconds = self.harness.hangs_after.total_seconds()
+        if not self.harness.blocks:
+            return hangs_after_seconds
+        return hangs_after_seconds / 2 if patient else self.harness.waits_after.total_seconds()
+
     def play(
         self,
         *actors: Actor[Any],
@@ -220,6 +227,7 @@ class Case(Generic[S]):
         inside: int = 0,
         into: Collection[str] = (),
         look: bool = True,
+        patient: bool = False,
     ) -> None:
         """Let actors play, in every order with at most so many switches.
 
@@ -232,6 +240,8 @@ class Case(Generic[S]):
             inside: How often another may move inside a call, at the I/O points.
             into: The methods inside which others may move, clients die and I/O fail.
             look: Whether an outside reader looks whenever the stats may have changed.
+            patient: Whether to wait long before a call is taken for one that waits: where that
+                itself is the question, and a slow one must not be the answer.
         """
         hangs_after_seconds = self.harness.hangs_after.total_seconds()
         if look and self.harness.blocks:
@@ -246,11 +256,7 @@ class Case(Generic[S]):
             interrupts=interrupts,
             inside=inside,
             into=into,
-            patience_seconds=(
-                self.harness.waits_after.total_seconds()
-                if self.harness.blocks
-                else hangs_after_seconds
-            ),
+            patience_seconds=self._patience_seconds(patient=patient),
             hangs_after_seconds=hangs_after_seconds,
             look=self._look if look else lambda: None,
         )

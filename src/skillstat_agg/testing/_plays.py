@@ -159,7 +159,7 @@ class Play:
                     raise Hangs(part.actor.handle.stack())
                 else:
                     self._record.facts.add(REFUSED)
-                    self._record.waits(part.actor.handle.name)
+                    self._record.waits()
         except StopIteration:
             self._parts.remove(part)
         except Killed:

@@ -183,9 +183,10 @@ class Record:
         elif isinstance(error, Hangs):
             self.has_hung = True
 
-    def waits(self, who: str) -> None:
-        """Write down that a call waits for another client."""
-        self.steps.append(attrs.evolve(self.waiting[who], answer=Waits()))
+    def waits(self) -> None:
+        """Write down that the call that was begun last waits for another client."""
+        step = next(reversed(self.waiting.values()))
+        self.steps.append(attrs.evolve(step, answer=Waits()))
 
     def hangs(self) -> None:
         """Write down that what waits, or is not over, never comes back."""

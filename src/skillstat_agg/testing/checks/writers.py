@@ -38,6 +38,7 @@ def mech_01(case: AnyCase) -> None:
         case.client("w2").appending(second),
         Actor(reader, look()),
         switches=case.scope(1, 2),
+        patient=case.harness.writers is not Writers.SERIALISED,
     )
     if REFUSED in case.record.facts:
         found.append(Writers.SERIALISED)
