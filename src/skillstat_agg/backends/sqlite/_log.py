@@ -24,10 +24,11 @@ from skillstat_agg._projections import Projection
 from skillstat_agg._stores import DAY_AHEAD, Appended
 from skillstat_agg._tallies import Tally
 from skillstat_agg.backends._clocks import Clock, utc_now
+from skillstat_agg.backends._records import events_before_nonsense
 from skillstat_agg.backends.sqlite._lookups import rows_of
 from skillstat_agg.backends.sqlite._schema import check_schema
 from skillstat_agg.backends.sqlite._transactions import joining, reading
-from skillstat_agg.errors import HistoryChangedError, InvalidEventError, UnreadableEventError
+from skillstat_agg.errors import HistoryChangedError, InvalidEventError
 
 # What is selected has a + before it, which does nothing but make it an expression: converters
 # that the owner of the connection has declared for types of columns leave it alone.
@@ -114,7 +115,7 @@ class SQLiteEventStore:
             start = _start(sql, after, epoch)
             rows = self._rows(sql, start, min(limit, MAX_INTEGER))
             frontier = _last(sql)
-        events = _events_before_nonsense(rows)
+        events = events_before_nonsense(rows, _recorded, _position_text)
         return Page(
             epoch=epoch,
             events=events,
@@ -235,21 +236,8 @@ def _rows(events: Sequence[Event], recorded_at_us: int) -> Iterator[tuple[object
     )
 
 
-def _events_before_nonsense(rows: Sequence[_Row]) -> tuple[RecordedEvent, ...]:
-    """Return the events of *rows*, up to one that append could not have stored.
-
-    Raises:
-        UnreadableEventError: If that is the first.
-    """
-    events: list[RecordedEvent] = []
-    for row in rows:
-        try:
-            events.append(_recorded(row))
-        except (InvalidEventError, ValueError, OverflowError) as error:
-            if not events:
-                raise UnreadableEventError(str(row[0]), str(error)) from error
-            break
-    return tuple(events)
+def _position_text(row: _Row) -> str:
+    return str(row[0])
 
 
 def _recorded(row: _Row) -> RecordedEvent:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import uuid
-from collections.abc import Mapping
 from datetime import datetime
 
 from skillstat_agg._buckets import Granularity, from_microseconds, microseconds
 from skillstat_agg._commits import Cursor, check_table
-from skillstat_agg._events import MAX_TEXT, Place, Position
+from skillstat_agg._events import MAX_TEXT
 from skillstat_agg._projections import Projection
 from skillstat_agg.backends._clocks import Clock, utc_now
+from skillstat_agg.backends._records import RECORD, check_version, fields_of, record_of
 from skillstat_agg.backends.sqlite._transactions import reading, writing
 from skillstat_agg.errors import SchemaError
 
@@ -113,11 +112,6 @@ _TABLES = {
     """,
 }
 
-_RECORD = (
-    "generation", "epoch", "position", "fingerprint", "events", "checksum", "controls",
-    "revision", "declared", "updated_at_us",
-)  # fmt: skip
-
 
 def create_tables(db: sqlite3.Connection, *projections: Projection, clock: Clock = utc_now) -> None:
     """Make the tables of the log, and those of each projection's stats.
@@ -168,11 +162,11 @@ def create_tables(db: sqlite3.Connection, *projections: Projection, clock: Clock
 def _make_stats(sql: sqlite3.Cursor, projection: Projection, now: datetime) -> None:
     for statement in _stats_tables(projection).values():
         sql.execute(statement)
-    names = ", ".join(("projection", "building", *_RECORD))
-    marks = ", ".join("?" * len(_RECORD))
+    names = ", ".join(("projection", "building", *RECORD))
+    marks = ", ".join("?" * len(RECORD))
     sql.execute(
         f"INSERT INTO main.skillstat_cursors ({names}) VALUES (?, '', {marks})",
-        (projection.name, *_record_of(Cursor.start(projection, now))),
+        (projection.name, *fields_of(Cursor.start(projection, now))),
     )
 
 
@@ -215,73 +209,28 @@ def check_schema(sql: sqlite3.Cursor) -> str:
     if len(rows) != 1 or type(rows[0][0]) is not int:
         raise SchemaError("the table skillstat_schema was not made by this package")
     version, epoch = rows[0]
-    if version != VERSION:
-        raise SchemaError(
-            f"the tables are of version {version}, this package works with version {VERSION}:"
-            " use the version of the package that made them, or a newer one"
-        )
+    check_version(version, VERSION)
     return str(epoch)
 
 
 def find_cursor(sql: sqlite3.Cursor, projection: str) -> Cursor | None:
     """Return the serving cursor record of a projection; None where there is none."""
     row = sql.execute(
-        f"SELECT {', '.join(f'+{name}' for name in _RECORD)} FROM main.skillstat_cursors"
+        f"SELECT {', '.join(f'+{name}' for name in RECORD)} FROM main.skillstat_cursors"
         " WHERE projection = ? AND building = ''",
         (projection,),
     ).fetchone()
     if row is None:
         return None
-    generation, epoch, position, fingerprint, events, checksum, controls, *rest = row
-    revision, declared, updated_at_us = rest
-    try:
-        return Cursor(
-            projection=projection,
-            generation=generation,
-            place=None if epoch is None else Place(epoch, Position.parse(position), fingerprint),
-            count=events,
-            checksum=checksum,
-            controls=_controls(controls),
-            revision=revision,
-            table=declared,
-            updated_at=from_microseconds(updated_at_us),
-        )
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise SchemaError(
-            f"the cursor record of projection {projection!r} was changed by other hands: {error}"
-        ) from error
-
-
-def _controls(text: str) -> Mapping[str, int]:
-    controls = json.loads(text)
-    if not isinstance(controls, dict) or any(type(each) is not int for each in controls.values()):
-        raise ValueError(f"not control totals: {text!r}")
-    return controls
+    return record_of(projection, row)
 
 
 def replace_cursor(sql: sqlite3.Cursor, cursor: Cursor) -> None:
     """Store *cursor* as the serving record of its projection."""
     sql.execute(
-        f"UPDATE main.skillstat_cursors SET {', '.join(f'{name} = ?' for name in _RECORD)}"
+        f"UPDATE main.skillstat_cursors SET {', '.join(f'{name} = ?' for name in RECORD)}"
         " WHERE projection = ? AND building = ''",
-        (*_record_of(cursor), cursor.projection),
-    )
-
-
-def _record_of(cursor: Cursor) -> tuple[int | str | None, ...]:
-    """Return the columns of a cursor record, in the order of the table."""
-    place = cursor.place
-    return (
-        cursor.generation,
-        None if place is None else place.epoch,
-        None if place is None else str(place.position),
-        None if place is None else place.fingerprint,
-        cursor.count,
-        cursor.checksum,
-        json.dumps(dict(cursor.controls), sort_keys=True, separators=(",", ":")),
-        cursor.revision,
-        cursor.table,
-        microseconds(cursor.updated_at),
+        (*fields_of(cursor), cursor.projection),
     )
 
 

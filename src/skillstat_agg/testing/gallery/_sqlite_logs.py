@@ -15,12 +15,14 @@ from skillstat_agg._buckets import microseconds
 from skillstat_agg._events import Event, Place
 from skillstat_agg._pages import Page, check_bounds
 from skillstat_agg._stores import DAY_AHEAD, Appended
+from skillstat_agg.backends._records import events_before_nonsense
 from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
 from skillstat_agg.backends.sqlite._log import (
     _INSERT,
-    _events_before_nonsense,
     _known,
     _last,
+    _position_text,
+    _recorded,
     _rows,
     _start,
 )
@@ -106,7 +108,7 @@ class ReadsUncommitted:
                 frontier = _last(sql)
             finally:
                 sql.execute("PRAGMA read_uncommitted = 0")
-        events = _events_before_nonsense(rows)
+        events = events_before_nonsense(rows, _recorded, _position_text)
         is_last = not events or events[-1].position == frontier
         return Page(epoch=epoch, events=events, frontier=frontier, is_last=is_last)
 

@@ -1,0 +1,107 @@
+"""How events and cursor records come out of rows, in every database that has rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from skillstat_agg._buckets import from_microseconds, microseconds
+from skillstat_agg._commits import Cursor
+from skillstat_agg._events import Place, Position, RecordedEvent
+from skillstat_agg.errors import InvalidEventError, SchemaError, UnreadableEventError
+
+Row = TypeVar("Row")
+
+RECORD = (
+    "generation", "epoch", "position", "fingerprint", "events", "checksum", "controls",
+    "revision", "declared", "updated_at_us",
+)  # fmt: skip
+"""The columns of a cursor record, beside the name of its projection."""
+
+
+def record_of(projection: str, fields: Sequence[Any]) -> Cursor:
+    """Return the cursor record whose columns are *fields*.
+
+    Raises:
+        SchemaError: If other hands have changed it.
+    """
+    generation, epoch, position, fingerprint, events, checksum, controls, *rest = fields
+    revision, declared, updated_at_us = rest
+    try:
+        return Cursor(
+            projection=projection,
+            generation=generation,
+            place=None if epoch is None else Place(epoch, Position.parse(position), fingerprint),
+            count=events,
+            checksum=checksum,
+            controls=_controls(controls),
+            revision=revision,
+            table=declared,
+            updated_at=from_microseconds(updated_at_us),
+        )
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise SchemaError(
+            f"the cursor record of projection {projection!r} was changed by other hands: {error}"
+        ) from error
+
+
+def _controls(text: str) -> Mapping[str, int]:
+    controls = json.loads(text)
+    if not isinstance(controls, dict) or any(type(each) is not int for each in controls.values()):
+        raise ValueError(f"not control totals: {text!r}")
+    return controls
+
+
+def fields_of(cursor: Cursor) -> tuple[int | str | None, ...]:
+    """Return the columns of a cursor record, in the order of `RECORD`."""
+    place = cursor.place
+    return (
+        cursor.generation,
+        None if place is None else place.epoch,
+        None if place is None else str(place.position),
+        None if place is None else place.fingerprint,
+        cursor.count,
+        cursor.checksum,
+        json.dumps(dict(cursor.controls), sort_keys=True, separators=(",", ":")),
+        cursor.revision,
+        cursor.table,
+        microseconds(cursor.updated_at),
+    )
+
+
+def check_version(found: int, known: int) -> None:
+    """Check that tables are of the version that this package works with.
+
+    Raises:
+        SchemaError: If they are not.
+    """
+    if found != known:
+        raise SchemaError(
+            f"the tables are of version {found}, this package works with version {known}:"
+            " use the version of the package that made them, or a newer one"
+        )
+
+
+def events_before_nonsense(
+    rows: Sequence[Row], recorded: Callable[[Row], RecordedEvent], position: Callable[[Row], str]
+) -> tuple[RecordedEvent, ...]:
+    """Return the events of *rows*, up to one that append could not have stored.
+
+    Args:
+        rows: What the database holds, in order.
+        recorded: Makes an event of a row; raises where the row cannot be one.
+        position: Says where a row stands, for the message.
+
+    Raises:
+        UnreadableEventError: If the first row is no event.
+    """
+    events: list[RecordedEvent] = []
+    for row in rows:
+        try:
+            events.append(recorded(row))
+        except (InvalidEventError, ValueError, OverflowError) as error:
+            if not events:
+                raise UnreadableEventError(position(row), str(error)) from error
+            break
+    return tuple(events)
