@@ -22,7 +22,7 @@ def install(session: nox.Session, *what: str, groups: tuple[str, ...]) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the tests, and measure what they cover."""
-    install(session, "-e", ".[cli,testing]", groups=("tests",))
+    install(session, "-e", ".[cli,postgres,testing]", groups=("tests",))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "-n", "auto", *session.posargs)
     session.run("coverage", "combine", "--quiet")
@@ -40,7 +40,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check the types with mypy, then with pyright."""
-    install(session, "-e", ".[cli,testing]", groups=("tests", "typing"))
+    install(session, "-e", ".[cli,postgres,testing]", groups=("tests", "typing"))
     session.run("mypy")
     session.run("pyright")
 
@@ -48,7 +48,7 @@ def typing(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning is an error."""
-    install(session, "-e", ".[cli,testing]", groups=("docs",))
+    install(session, "-e", ".[cli,postgres,testing]", groups=("docs",))
     session.run("sphinx-build", "-W", "--keep-going", "-n", "docs", "docs/_build/html")
 
 
@@ -65,22 +65,27 @@ def package(session: nox.Session) -> None:
         session.run("check-wheel-contents", str(wheel))
         session.run("twine", "check", "--strict", str(sdist), str(wheel))
 
-        install(session, f"{wheel}[cli,testing]", groups=("tests",))
+        install(session, f"{wheel}[cli,postgres,testing]", groups=("tests",))
         with session.chdir(dist):  # where src/ cannot be imported
             where = ("-c", str(ROOT / "pyproject.toml"), str(ROOT / "tests"))
-            session.run("pytest", "-n", "auto", *where)
+            # Another server than that of the session `tests`.
+            session.run("pytest", "-n", "auto", *where, env={"SKILLSTAT_POSTGRES_VERSION": "16"})
 
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Kill processes on one SQLite file 200 times; arguments after ``--`` are added."""
-    session.install(".[testing]")
+    """Kill processes on one SQLite file 200 times, and on a PostgreSQL server 100 times.
+
+    Arguments after ``--`` are added to both.
+    """
+    install(session, ".[postgres,testing]", groups=("tests",))
     session.run(
         *("python", "-m", "skillstat_agg.testing", "soak"),
         "skillstat_agg.testing.harnesses:sqlite",
         *("--kills", "200", "--appenders", "4", "--workers", "2"),
         *session.posargs,
     )
+    session.run("python", "-m", "tests.postgres_soak", "--kills", "100", *session.posargs)
 
 
 @nox.session(default=False)
@@ -93,7 +98,7 @@ def gallery(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; arguments after ``--`` go to them."""
-    session.install(".[cli,testing]")
+    install(session, ".[cli,postgres,testing]", groups=("tests",))
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

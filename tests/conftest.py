@@ -1,8 +1,12 @@
-"""Settings for every test."""
+"""Settings for every test, and the server that some of them share."""
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import Phase, settings
+
+from tests.postgres_server import Server, running_server
 
 # Where CI is set, Hypothesis itself takes its profile "ci": derandomised, with print_blob.
 settings.register_profile("local", deadline=None)
@@ -25,3 +29,10 @@ settings.register_profile(
 )
 if "CI" not in os.environ:
     settings.load_profile("local")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server for all tests of this process; `fresh_database` has room on it."""
+    with running_server() as server:
+        yield server
