@@ -1,0 +1,56 @@
+"""What roles need that only append, or that fold: as scripts in SQL."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+from skillstat_agg._projections import Projection
+from skillstat_agg.backends.postgres._log import GIVEN
+from skillstat_agg.backends.postgres._names import Names, quoted
+from skillstat_agg.backends.postgres._schema import SCHEMA, script
+
+
+def append_grants_sql(role: str, *, schema: str = SCHEMA) -> LiteralString:
+    """Return the script that lets a role append events, and nothing else.
+
+    It sees no stats, and of the events that are there only their positions, their ids and the
+    digests that tell a retry from another event. It changes and deletes nothing.
+
+    Args:
+        role: Name of the role, which is there already.
+        schema: Where the tables are.
+    """
+    names, to = Names(schema), quoted(role)
+    return script(
+        f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {to}",
+        f"GRANT SELECT ON {names['skillstat_schema']} TO {to}",
+        f"GRANT INSERT ({GIVEN}), SELECT (xid, seq) ON {names['skillstat_events']} TO {to}",
+        # The update never happens: it stands where an id has other content, and is refused.
+        f"GRANT INSERT, SELECT, UPDATE (digest) ON {names['skillstat_event_ids']} TO {to}",
+    )
+
+
+def worker_grants_sql(role: str, *projections: Projection, schema: str = SCHEMA) -> LiteralString:
+    """Return the script that lets a role fold, read and forget, but not append.
+
+    Args:
+        role: Name of the role, which is there already.
+        projections: The projections it folds. To forget, it needs all that the schema holds.
+        schema: Where the tables are.
+    """
+    names, to = Names(schema), quoted(role)
+    tables = [
+        table
+        for each in projections
+        for table in (
+            names.totals(each.name),
+            *(names.rollups(each.name, granularity) for granularity in each.granularities),
+        )
+    ]
+    return script(
+        f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {to}",
+        f"GRANT SELECT ON {names['skillstat_schema']}, {names['skillstat_events']} TO {to}",
+        f"GRANT SELECT, UPDATE ON {names['skillstat_cursors']} TO {to}",
+        f"GRANT SELECT, INSERT ON {names['skillstat_forgotten']} TO {to}",
+        *(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {to}" for table in tables),
+    )

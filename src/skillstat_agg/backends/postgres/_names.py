@@ -1,0 +1,81 @@
+"""Names of tables, quoted, in a schema of the user's choosing; and the statements over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, LiteralString
+
+import attrs
+
+from skillstat_agg._buckets import Granularity
+from skillstat_agg.errors import SchemaError
+
+MOST_BYTES = 63
+"""PostgreSQL cuts longer identifiers, in silence."""
+
+
+@attrs.frozen
+class Query:
+    """A statement, and what stands for its ``%s``.
+
+    What it selects is one text of JSON, or nothing. So neither the row factory nor the type
+    adapters of somebody's connection have a say in what comes back.
+
+    Attributes:
+        text: The statement.
+        values: Its parameters, in order.
+        may_overflow: Whether a number may leave 64 bits: the answer is False then, and the
+            transaction has failed.
+        rows: What to send behind a ``COPY ... FROM STDIN``, a row of columns each; None: it is
+            no such statement. It has no parameters then.
+    """
+
+    text: str
+    values: tuple[object, ...] = ()
+    may_overflow: bool = False
+    rows: Iterable[Sequence[object]] | None = None
+
+    @property
+    def literal(self) -> LiteralString:
+        """The text as psycopg's types want it: names in it are quoted, and no value is in it."""
+        text: Any = self.text
+        literal: LiteralString = text
+        return literal
+
+
+@attrs.frozen
+class Names:
+    """The tables of one schema.
+
+    Args:
+        schema: Name of the schema; any name that PostgreSQL can have.
+
+    Raises:
+        SchemaError: If it cannot be the name of one.
+    """
+
+    schema: str
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 < len(self.schema.encode()) <= MOST_BYTES or "\0" in self.schema:
+            raise SchemaError(
+                f"{self.schema!r} cannot be the name of a schema: give 1 to {MOST_BYTES} bytes"
+            )
+
+    def __getitem__(self, table: str) -> str:
+        """Return a table's name as it stands in a statement."""
+        return f"{quoted(self.schema)}.{quoted(table)}"
+
+    def totals(self, projection: str) -> str:
+        """Return the table with one row per skill."""
+        return self[f"{projection}_totals"]
+
+    def rollups(self, projection: str, granularity: Granularity) -> str:
+        """Return the table with one row per bucket and skill."""
+        return self[f"{projection}_{'daily' if granularity is Granularity.DAY else 'hourly'}"]
+
+
+def quoted(name: str) -> str:
+    """Return an identifier as it stands in a statement that takes parameters."""
+    doubled = name.replace('"', '""').replace("%", "%%")
+    return f'"{doubled}"'

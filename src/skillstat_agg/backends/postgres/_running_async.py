@@ -1,0 +1,117 @@
+"""How operations get to the database, over a connection that the caller owns.
+
+An operation that reads is one statement; one that writes brings its own BEGIN and COMMIT. Both
+are run in autocommit mode, whatever the caller has set, so that a read costs one round trip, and
+the isolation level that the caller prefers has no say. `_running` is the twin of this
+module, down to the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.generators import copy_end
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
+
+from skillstat_agg.backends.postgres._connections import (
+    AsyncConnection,
+    check_idle,
+    decoded,
+    has_open_transaction,
+    is_open,
+    translated,
+)
+from skillstat_agg.backends.postgres._schema import Steps
+
+T = TypeVar("T")
+
+
+async def run(db: AsyncConnection, operation: str, steps: Steps[T]) -> T:
+    """Run an operation that begins and ends by itself.
+
+    Raises:
+        OpenTransactionError: If the connection is inside a transaction.
+    """
+    with translated():
+        check_idle(db, operation)
+        async with _autocommit(db), _undone(db):
+            return await _through(db, steps)
+
+
+async def join(db: AsyncConnection, steps: Steps[T]) -> T:
+    """Run an operation within the caller's transaction: it leaves no trace there if it fails.
+
+    Where the caller has done nothing in it yet, the first statement begins it.
+    """
+    with translated():
+        if not is_open(db):
+            async with _undone(db):
+                return await _through(db, steps)
+        async with db.transaction():
+            return await _through(db, steps)
+
+
+@asynccontextmanager
+async def _undone(db: AsyncConnection) -> AsyncIterator[None]:
+    """Roll back what fails inside, and nothing else was in the transaction."""
+    try:
+        yield
+    except BaseException:
+        if has_open_transaction(db):
+            with suppress(psycopg.Error):
+                await db.execute("ROLLBACK", prepare=False)
+        raise
+
+
+@asynccontextmanager
+async def _autocommit(db: AsyncConnection) -> AsyncIterator[None]:
+    before = db.autocommit
+    try:
+        if not before:
+            await db.set_autocommit(True)  # who is interrupted here may have set it
+        yield
+    finally:
+        if not before and not db.closed:
+            with suppress(psycopg.Error):  # the connection is lost, and that is told already
+                await db.set_autocommit(False)
+
+
+@asynccontextmanager
+async def _copy_ended(db: AsyncConnection) -> AsyncIterator[None]:
+    """End a COPY that was interrupted while it began: the driver leaves it open."""
+    try:
+        yield
+    except BaseException:
+        if db.info.transaction_status == TransactionStatus.ACTIVE:
+            with suppress(psycopg.Error):
+                await db.wait(copy_end(db.pgconn, b"interrupted"))
+        raise
+
+
+async def _through(db: AsyncConnection, steps: Steps[T]) -> T:
+    """Send each statement of an operation, and give it the answer."""
+    async with db.cursor(row_factory=tuple_row) as sql:
+        answer: Any = None
+        try:
+            while True:
+                query = steps.send(answer)
+                if query.rows is not None:
+                    async with _copy_ended(db), sql.copy(query.literal) as copy:
+                        for row in query.rows:
+                            await copy.write_row(row)
+                    answer = None
+                    continue
+                try:
+                    await sql.execute(query.literal, query.values, prepare=False)
+                    answer = decoded(await sql.fetchone() if sql.description else None)
+                except psycopg.errors.NumericValueOutOfRange:
+                    if not query.may_overflow:
+                        raise
+                    answer = False
+        except StopIteration as end:
+            result: T = end.value
+            return result

@@ -1,0 +1,389 @@
+"""What a stats store on PostgreSQL does: its statements, and what becomes of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import attrs
+
+from skillstat_agg._buckets import Granularity, microseconds, start_of
+from skillstat_agg._commits import Commit, CommitResult, Cursor, check_readable
+from skillstat_agg._deltas import Deltas
+from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER
+from skillstat_agg._projections import Projection
+from skillstat_agg._stores import Rollups, Totals
+from skillstat_agg.backends._records import record_of
+from skillstat_agg.backends.postgres._arrays import integers, texts
+from skillstat_agg.backends.postgres._names import Names, Query, quoted
+from skillstat_agg.backends.postgres._schema import (
+    BEGIN,
+    COMMIT,
+    RECORD,
+    ROLLBACK,
+    Steps,
+    checked_primary,
+    checked_version,
+    finding,
+    missing,
+    replacing,
+    taking_over,
+)
+from skillstat_agg.errors import CursorConflictError, OutOfRangeError, SchemaError
+
+Row: TypeAlias = tuple[object, ...]
+
+_HOUR = "timestamptz 'epoch' + {0} * interval '1 hour'"
+_DAY = "date '1970-01-01' + {0}"
+
+
+# Reading
+
+
+def _answering(names: Names, answer: str = "") -> str:
+    """Return a statement that answers with the cursor record, and with *answer*."""
+    return f"""
+        SELECT json_build_object(
+            'version', (SELECT max(version) FROM {names["skillstat_schema"]}),
+            'record', (SELECT {RECORD} FROM {names["skillstat_cursors"]}
+                WHERE projection = %s AND building = ''){answer}
+        )::text
+        """
+
+
+def _record(answer: Mapping[str, Any], projection: Projection) -> Cursor:
+    checked_version(answer["version"])
+    if answer["record"] is None:
+        raise missing(projection.name)
+    return record_of(projection.name, answer["record"])
+
+
+def cursor(names: Names, projection: Projection) -> Steps[Cursor]:
+    """Return the stored cursor record: see ``StatsStore.cursor``."""
+    answer = yield Query(_answering(names), (projection.name,))
+    return _record(answer, projection)
+
+
+def totals(names: Names, projection: Projection, wanted: Sequence[str] | None) -> Steps[Totals]:
+    """Return the totals of these skills, or of all: see ``StatsStore.totals``."""
+    # Of a row as JSON, what the table has not got yet is simply not there.
+    where = "" if wanted is None else " WHERE skill_id = ANY(%s::text[])"
+    table = names.totals(projection.name)
+    answer = yield Query(
+        _answering(
+            names,
+            f", 'rows', (SELECT coalesce(json_agg(_row), '[]') FROM {table} AS _row{where})",
+        ),
+        (projection.name, *([] if wanted is None else [list(wanted)])),
+    )
+    record = _record(answer, projection)
+    check_readable(record, projection)
+    return Totals(
+        record,
+        {
+            row["skill_id"]: {name: row.get(name, 0) for name in projection.counters}
+            for row in answer["rows"]
+        },
+    )
+
+
+def rollups(
+    names: Names,
+    projection: Projection,
+    skill_id: str,
+    granularity: Granularity,
+    buckets: range,
+) -> Steps[Rollups]:
+    """Return the rollups of one skill: see ``StatsStore.rollups``."""
+    columns = projection.columns
+    if not columns or not buckets:
+        record = yield from cursor(names, projection)
+        check_readable(record, projection)
+        return Rollups(record, {})
+    bucket = _bucket_number(granularity)
+    first, last = (_bucket(granularity) for _ in range(2))
+    answer = yield Query(
+        _answering(
+            names,
+            f", 'rows', (SELECT coalesce(json_agg(json_build_array({bucket}, _row)"
+            f" ORDER BY {granularity.value}), '[]')"
+            f" FROM {names.rollups(projection.name, granularity)} AS _row WHERE skill_id = %s"
+            f" AND {granularity.value} BETWEEN {first} AND {last})",
+        ),
+        (projection.name, skill_id, buckets[0], buckets[-1]),
+    )
+    record = _record(answer, projection)
+    check_readable(record, projection)
+    return Rollups(
+        record,
+        {
+            start_of(number, granularity): {name: row.get(name, 0) for name in columns}
+            for number, row in answer["rows"]
+        },
+    )
+
+
+def _bucket(granularity: Granularity) -> str:
+    """Return the expression for a bucket, from its number."""
+    return (_DAY if granularity is Granularity.DAY else _HOUR).format("%s::integer")
+
+
+def _bucket_number(granularity: Granularity) -> str:
+    """Return the expression for the number of a bucket."""
+    if granularity is Granularity.DAY:
+        return "day - date '1970-01-01'"
+    return "(extract(epoch FROM hour) / 3600)::integer"
+
+
+# Writing
+
+
+def committing(
+    names: Names, projection: Projection, commit: Commit, at: datetime
+) -> Steps[CommitResult]:
+    """Add the deltas and store the cursor: see ``StatsStore.commit``."""
+    result = yield from _committing(names, projection, commit, at, exactly=False)
+    if result is None:
+        yield ROLLBACK
+        result = yield from _committing(names, projection, commit, at, exactly=True)
+        assert result is not None, "sums that were added in Python cannot overflow"
+    return result
+
+
+def _committing(
+    names: Names, projection: Projection, commit: Commit, at: datetime, *, exactly: bool
+) -> Steps[CommitResult | None]:
+    """Add the deltas and store the cursor; None: a sum has left 64 bits on the way.
+
+    Args:
+        names: The tables.
+        projection: Whose stats these are.
+        commit: What to add.
+        at: Time of the store.
+        exactly: Whether to add in Python, where integers have no end.
+    """
+    yield BEGIN
+    stored = yield from _locked(names, projection)
+    if stored != commit.expected:
+        raise CursorConflictError(projection.name)
+    forgotten = yield from _forgotten(names, commit.deltas.totals)
+    applied = commit.deltas.without(forgotten)
+    record = commit.cursor(applied, at)
+    if record.table != stored.table:
+        yield from taking_over(names, stored.table, commit.projection)
+    rows, changed = 0, set[str]()
+    for sums in _sums(names, commit.projection, applied):
+        is_in_range = yield from sums.adding(projection, exactly=exactly)
+        if not is_in_range:
+            return None
+        rows += len(sums.skills)
+        changed.update(sums.skills)
+    new = yield from _appearing(names, commit.projection, applied)
+    yield replacing(names, record)
+    yield COMMIT
+    return CommitResult(
+        cursor=record,
+        rows=rows + len(new),
+        forgotten=sum(commit.deltas.events[skill] for skill in forgotten),
+        changed=frozenset(changed.union(new)),
+    )
+
+
+def _locked(names: Names, projection: Projection) -> Steps[Cursor]:
+    """Return the stored cursor record; nobody else changes it until this transaction ends."""
+    stored = yield from finding(names, projection.name, lock=True)
+    answer = yield Query(
+        "SELECT json_build_object('version', max(version),"
+        f" 'is_standby', pg_is_in_recovery())::text FROM {names['skillstat_schema']}"
+    )
+    checked_version(answer["version"])
+    checked_primary(answer["is_standby"])
+    if stored is None:
+        raise missing(projection.name)
+    return stored
+
+
+def _forgotten(names: Names, skill_ids: Iterable[str]) -> Steps[frozenset[str]]:
+    """Return those of the skills that are forgotten."""
+    found = yield Query(
+        f"SELECT coalesce(json_agg(skill_id), '[]')::text FROM {names['skillstat_forgotten']}"
+        " WHERE skill_id = ANY(%s::text[])",
+        (texts(skill_ids),),
+    )
+    return frozenset(found)
+
+
+@attrs.frozen
+class _Sums:
+    """A table of sums.
+
+    Attributes:
+        table: Its name, quoted.
+        bucket: The column of the bucket; None: there is none.
+        names: The columns that hold sums.
+        prefix: What stands before a column's name in an error.
+        buckets: The rows to add to: number of the bucket (0 where there is none) ...
+        skills: ... and skill.
+        amounts: What to add to each.
+    """
+
+    table: str
+    bucket: Granularity | None
+    names: tuple[str, ...]
+    prefix: str
+    buckets: Sequence[int]
+    skills: Sequence[str]
+    amounts: Collection[tuple[int, ...]]
+
+    @property
+    def key_columns(self) -> str:
+        """The key columns."""
+        return "skill_id" if self.bucket is None else f"{self.bucket.value}, skill_id"
+
+    @property
+    def start(self) -> str:
+        """The expression for the bucket's column, from its number."""
+        return (_DAY if self.bucket is Granularity.DAY else _HOUR).format("_bucket::integer")
+
+    def upsert(self, amounts: Iterable[Sequence[int]], update: str) -> Query:
+        """Return the statement that writes these rows; where one is there, *update* says how.
+
+        Args:
+            amounts: A sequence for each column.
+            update: How to set a column whose name is ``{0}``.
+        """
+        # No column of a projection begins with an underscore. Arrays side by side in a select list
+        # are taken apart in half the time that one unnest(...) of all takes.
+        columns = ", ".join(map(quoted, self.names))
+        arrays = "".join(f", unnest(%s::bigint[]) AS {quoted(name)}" for name in self.names)
+        sets = ", ".join(update.format(quoted(name)) for name in self.names)
+        keys = "_skill" if self.bucket is None else f"{self.start}, _skill"
+        return Query(
+            f"INSERT INTO {self.table} AS there ({self.key_columns}, {columns})"
+            f" SELECT {keys}, {columns} FROM (SELECT unnest(%s::bigint[]) AS _bucket,"
+            f" unnest(%s::text[]) AS _skill{arrays}) AS given"
+            ' ORDER BY _bucket, _skill COLLATE "C"'
+            f" ON CONFLICT ({self.key_columns}) DO UPDATE SET {sets}",
+            (integers(self.buckets), texts(self.skills), *map(integers, amounts)),
+            may_overflow=True,
+        )
+
+    def adding(self, projection: Projection, *, exactly: bool) -> Steps[bool]:
+        """Add to what is stored, and return whether every number stayed within 64 bits.
+
+        Rows are locked in the order of their keys, so no two workers wait for each other.
+
+        Raises:
+            OutOfRangeError: If a sum would leave signed 64 bits, and *exactly* is asked for.
+        """
+        if not self.skills:
+            return True
+        if exactly:
+            yield from self._adding_exactly(projection)
+            return True
+        columns = zip(*self.amounts, strict=True)
+        answer = yield self.upsert(columns, "{0} = there.{0} + excluded.{0}")
+        return answer is not False
+
+    def _adding_exactly(self, projection: Projection) -> Steps[None]:
+        """Add in Python, where integers have no end, and name the sum that has one."""
+        columns = ", ".join(f"there.{quoted(name)}" for name in self.names)
+        same_bucket = "" if self.bucket is None else f" AND {self.bucket.value} = {self.start}"
+        found = yield Query(
+            f"SELECT coalesce(json_agg(json_build_array(_bucket, _skill, {columns})), '[]')::text"
+            " FROM unnest(%s::bigint[], %s::text[]) AS given (_bucket, _skill)"
+            f" JOIN {self.table} AS there ON skill_id = _skill{same_bucket}",
+            (integers(self.buckets), texts(self.skills)),
+        )
+        before = {(bucket, skill): sums for bucket, skill, *sums in found}
+        rows: list[tuple[int, ...]] = []
+        for key, amounts in zip(
+            zip(self.buckets, self.skills, strict=True), self.amounts, strict=True
+        ):
+            old = before.get(key, (0,) * len(amounts))
+            sums = tuple(map(sum, zip(old, amounts, strict=True)))
+            for name, value in zip(self.names, sums, strict=True):
+                if not MIN_INTEGER <= value <= MAX_INTEGER:
+                    raise OutOfRangeError(projection.name, key[1], self.prefix + name)
+            rows.append(sums)
+        yield self.upsert(zip(*rows, strict=True), "{0} = excluded.{0}")
+
+
+def _sums(names: Names, projection: Projection, deltas: Deltas) -> Iterator[_Sums]:
+    """Yield what to add to each table, in one order for everybody."""
+    moved = {skill: row for skill, row in deltas.totals.items() if any(row)}
+    skills = list(moved)
+    table = names.totals(projection.name)
+    yield _Sums(table, None, projection.counters, "", [0] * len(skills), skills, moved.values())
+    for each, cells in deltas.rollups.items():
+        table, prefix = names.rollups(projection.name, each), f"{each.value}."
+        buckets, skills = map(list, zip(*cells, strict=True)) if cells else ([], [])
+        yield _Sums(table, each, projection.columns, prefix, buckets, skills, cells.values())
+
+
+def _appearing(names: Names, projection: Projection, deltas: Deltas) -> Steps[Sequence[str]]:
+    """Add rows for skills whose counters did not move, and return those that are new."""
+    still = [skill for skill, row in deltas.totals.items() if not any(row)]
+    if not still:
+        return ()
+    new: Sequence[str] = yield Query(
+        f"WITH new AS (INSERT INTO {names.totals(projection.name)} (skill_id) SELECT skill_id"
+        " FROM unnest(%s::text[]) AS given (skill_id) ORDER BY skill_id"
+        " ON CONFLICT DO NOTHING RETURNING skill_id)"
+        " SELECT coalesce(json_agg(skill_id), '[]')::text FROM new",
+        (texts(still),),
+    )
+    return new
+
+
+def forgetting(names: Names, projection: Projection, skill_id: str, at: datetime) -> Steps[bool]:
+    """Drop a skill for good: see ``StatsStore.forget``."""
+    yield BEGIN
+    # Every record first, in one order: no commit is under way any more, and none can begin.
+    there = yield Query(
+        f"SELECT coalesce(json_agg(projection ORDER BY projection), '[]')::text FROM ("
+        f"SELECT projection FROM {names['skillstat_cursors']} WHERE building = ''"
+        " ORDER BY projection FOR UPDATE) AS locked"
+    )
+    yield from _locked(names, projection)
+    is_new = yield Query(
+        f"WITH new AS (INSERT INTO {names['skillstat_forgotten']} VALUES (%s, %s)"
+        " ON CONFLICT DO NOTHING RETURNING skill_id)"
+        " SELECT json_build_array(count(*) = 1)::text FROM new",
+        (skill_id, microseconds(at)),
+    )
+    if is_new[0]:
+        for name in there:
+            yield from _dropping(names, name, skill_id, at)
+    yield COMMIT
+    return bool(is_new[0])
+
+
+def _dropping(names: Names, name: str, skill_id: str, at: datetime) -> Steps[None]:
+    """Take a skill out of one projection, and out of its control totals."""
+    record = yield from finding(names, name)
+    stored = None if record is None else Projection.from_table(record.table)
+    if record is None or stored is None or stored.name != name:
+        raise SchemaError(f"the cursor record of projection {name!r} was changed by other hands")
+    controls = dict(record.controls)
+    tables = [(names.totals(name), "", stored.counters)]
+    if stored.columns:
+        tables += [
+            (names.rollups(name, each), f"{each.value}.", stored.columns)
+            for each in stored.granularities
+        ]
+    for table, prefix, columns in tables:
+        sums = ", ".join(f"coalesce(sum({quoted(column)}), 0)" for column in columns)
+        returned = ", ".join(map(quoted, columns))
+        gone = yield Query(
+            f"WITH gone AS (DELETE FROM {table} WHERE skill_id = %s RETURNING {returned})"
+            f" SELECT json_build_array({sums})::text FROM gone",
+            (skill_id,),
+        )
+        for column, value in zip(columns, gone, strict=True):
+            controls[prefix + column] -= value
+    yield replacing(
+        names,
+        attrs.evolve(record, controls=controls, revision=record.revision + 1, updated_at=at),
+    )

@@ -1,0 +1,245 @@
+"""The stores over a psycopg connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from skillstat_agg._appending import checked_events
+from skillstat_agg._buckets import Granularity, buckets_between, from_microseconds, microseconds
+from skillstat_agg._commits import Commit, CommitResult, Cursor
+from skillstat_agg._events import Event, Place, check_skill_id, checked_skill_ids
+from skillstat_agg._pages import Page, TalliedPage, check_bounds
+from skillstat_agg._projections import Projection
+from skillstat_agg._stores import DAY_AHEAD, Appended, Rollups, Totals
+from skillstat_agg.backends._clocks import Clock, utc_now
+from skillstat_agg.backends.postgres import _log, _moves, _schema, _stalls, _stats
+from skillstat_agg.backends.postgres._connections import Connection, is_joining, is_open, is_unlike
+from skillstat_agg.backends.postgres._names import Names
+from skillstat_agg.backends.postgres._running import join, run
+from skillstat_agg.backends.postgres._schema import SCHEMA
+from skillstat_agg.backends.postgres._stalls import Stall
+from skillstat_agg.errors import EventIdConflictError, StoreUnavailableError
+
+
+def create_tables(
+    db: Connection, *projections: Projection, schema: str = SCHEMA, clock: Clock = utc_now
+) -> None:
+    """Make the tables of the log, and those of each projection's stats, in a schema.
+
+    One transaction, or within the caller's where one is open, as in a migration. What is there
+    already stays as it is, so it may be called at every start. Stats whose table the projection
+    extends are taken over in place, as by a commit: workers with the older table are refused
+    from then on. Log and stats may live in different databases: call it for both.
+
+    Args:
+        db: A connection of the role that shall own the tables.
+        projections: The projections whose stats shall live here; none is fine.
+        schema: Where the tables are; made if it is not there.
+        clock: Gives ``updated_at`` of new cursors.
+
+    Raises:
+        SchemaError: If the schema holds tables of a newer version of this package, or the
+            name cannot be one.
+        TableChangedError: If stats are there that were made with a table which the
+            projection does not extend.
+    """
+    now, joins = from_microseconds(microseconds(clock())), is_open(db)
+    steps = _schema.creating(Names(schema), projections, now, is_joined=joins)
+    if joins:
+        join(db, steps)
+    else:
+        run(db, "create_tables", steps)
+
+
+def new_epoch(db: Connection, *, schema: str = SCHEMA, clock: Clock = utc_now) -> str:
+    """Go on with a log that was moved: restored from a dump, upgraded, or copied.
+
+    Such a log is refused, since the numbers of transactions that its positions are made of mean
+    nothing in another database. This call gives the events new positions in the same order,
+    before all that will be appended, moves each cursor in the same schema along, and draws a
+    new epoch, all in one transaction. Nobody may append to the old log any more: it is another
+    one from now on.
+
+    Args:
+        db: A connection of the tables' owner that is not inside a transaction.
+        schema: Where the tables are.
+        clock: Gives ``updated_at`` of the cursors.
+
+    Returns:
+        The new epoch.
+
+    Raises:
+        HistoryChangedError: If a cursor stands where the log has another event, or none, since
+            less of the log was restored than its stats have counted. Nothing was changed.
+        OpenTransactionError: If the connection is inside a transaction.
+    """
+    now = from_microseconds(microseconds(clock()))
+    return run(db, "new_epoch", _moves.renewing(Names(schema), now))
+
+
+def stored_projections(db: Connection, *, schema: str = SCHEMA) -> tuple[Projection, ...]:
+    """Return the projections whose stats live in a schema, by name.
+
+    Args:
+        db: A connection that is not inside a transaction.
+        schema: Where the tables are.
+
+    Raises:
+        SchemaError: If there are no tables, or tables of another version.
+        OpenTransactionError: If the connection is inside a transaction.
+    """
+    return run(db, "stored_projections", _schema.declared(Names(schema)))
+
+
+class PostgresEventStore:
+    """An event store over a connection that its caller owns; one per thread.
+
+    Writers never wait for each other, except where they append the same event id, nor for a
+    worker. Events are read once no transaction that began before theirs is still open, in the
+    whole cluster. ``append`` joins the caller's transaction, at any isolation level; on a
+    connection without autocommit that is always so, and the caller commits. The other methods
+    refuse one.
+
+    Args:
+        db: The connection. `create_tables` has been called on its database.
+        schema: Where the tables are.
+        projections: The tables that must be able to count what is appended; none:
+            a drain will find what cannot be counted.
+        clock: Gives ``recorded_at``.
+    """
+
+    def __init__(
+        self,
+        db: Connection,
+        *,
+        schema: str = SCHEMA,
+        projections: Iterable[Projection] = (),
+        clock: Clock = utc_now,
+    ) -> None:
+        self._db = db
+        self._names = Names(schema)
+        self._projections = tuple(projections)
+        self._clock = clock
+
+    def append(self, events: Iterable[Event], /, *, max_ahead: timedelta = DAY_AHEAD) -> Appended:
+        """Store *events*: see ``EventStore.append``.
+
+        Raises:
+            StoreBusyError: Also where the isolation level of the caller's transaction does not
+                let it see that an event is in the log already: begin it anew.
+        """
+        now = self._clock()
+        given = checked_events(events, now=now, max_ahead=max_ahead, projections=self._projections)
+        joins = is_joining(self._db)
+        steps = _log.appended(self._names, given, microseconds(now), is_joined=joins)
+        try:
+            return join(self._db, steps) if joins else run(self._db, "append", steps)
+        except StoreUnavailableError as error:
+            if not is_unlike(error):
+                raise
+            raise (self._conflict(given) or error) from error
+
+    def _conflict(self, given: Sequence[Event]) -> EventIdConflictError | None:
+        """Return the error that names the ids which stand for other content."""
+        steps = _log.unlike(self._names, given)
+        return join(self._db, steps) if is_open(self._db) else run(self._db, "append", steps)
+
+    def read(self, after: Place | None, /, *, limit: int) -> Page:
+        """Return the page after *after*: see ``EventStore.read``."""
+        check_bounds(limit=limit)
+        return run(self._db, "read", _log.reading(self._names, after, limit))
+
+    def tally(
+        self, after: Place | None, /, *, limit: int, granularity: Granularity
+    ) -> TalliedPage | None:
+        """Return the tally of the page after *after*: see ``TallyStore.tally``."""
+        check_bounds(limit=limit)
+        return run(self._db, "tally", _log.tallying(self._names, after, limit, granularity))
+
+    def stall(self) -> Stall:
+        """Return how many events wait for transactions that began before theirs, and for which.
+
+        A transaction that writes anywhere in the same server, prepared ones included, holds the
+        frontier back until it ends: nothing is skipped meanwhile. What sessions of other users
+        do is shown to members of ``pg_monitor`` only. One statement.
+
+        Raises:
+            OpenTransactionError: If the connection is inside a transaction.
+            HistoryChangedError: If the log was moved.
+        """
+        return run(self._db, "stall", _stalls.stalling(self._names))
+
+
+class PostgresStatsStore:
+    """A stats store over a connection that its caller owns; one per thread.
+
+    The numbers stand in tables that are made to be joined: ``<projection>_totals``
+    (``skill_id``, a column per counter) and ``<projection>_daily`` or ``_hourly``
+    (``day`` as a date in UTC or ``hour`` as a time, ``skill_id``, a column per rollup column).
+    They hold signed sums. No method joins a transaction.
+
+    Args:
+        db: The connection. `create_tables` has been called on its database with the
+            projection.
+        projection: The projection whose stats these are.
+        schema: Where the tables are.
+        clock: Gives ``updated_at``.
+    """
+
+    def __init__(
+        self,
+        db: Connection,
+        projection: Projection,
+        *,
+        schema: str = SCHEMA,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._db = db
+        self._names = Names(schema)
+        self._projection = projection
+        self._clock = clock
+
+    @property
+    def projection(self) -> Projection:
+        """The projection whose stats these are."""
+        return self._projection
+
+    def cursor(self) -> Cursor:
+        """Return the stored cursor record: see ``StatsStore.cursor``."""
+        return run(self._db, "cursor", _stats.cursor(self._names, self._projection))
+
+    def commit(self, commit: Commit, /) -> CommitResult:
+        """Add the deltas and store the cursor: see ``StatsStore.commit``."""
+        steps = _stats.committing(self._names, self._projection, commit, self._now())
+        return run(self._db, "commit", steps)
+
+    def totals(self, skill_ids: Iterable[str] | None = None, /) -> Totals:
+        """Return the totals of these skills, or of all: see ``StatsStore.totals``."""
+        wanted = None if skill_ids is None else checked_skill_ids(skill_ids)
+        return run(self._db, "totals", _stats.totals(self._names, self._projection, wanted))
+
+    def rollups(
+        self,
+        skill_id: str,
+        granularity: Granularity,
+        /,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Rollups:
+        """Return the rollups of one skill: see ``StatsStore.rollups``."""
+        check_skill_id(skill_id)
+        self._projection.check_granularity(granularity)
+        buckets = buckets_between(since, until, granularity)
+        steps = _stats.rollups(self._names, self._projection, skill_id, granularity, buckets)
+        return run(self._db, "rollups", steps)
+
+    def forget(self, skill_id: str, /) -> bool:
+        """Drop a skill for good: see ``StatsStore.forget``."""
+        check_skill_id(skill_id)
+        steps = _stats.forgetting(self._names, self._projection, skill_id, self._now())
+        return run(self._db, "forget", steps)
+
+    def _now(self) -> datetime:
+        return from_microseconds(microseconds(self._clock()))
