@@ -15,7 +15,7 @@ import pytest
 
 from skillstat_agg import Carried, Effect, Event, Projection
 from skillstat_agg.backends.sqlite import SQLiteEventStore, create_tables, stored_projections
-from skillstat_agg.cli import _database, main
+from skillstat_agg.cli import _file, main
 from skillstat_agg.cli._output import visible
 from tests.command_line import SKILLSTAT, fail, run, start, succeed
 from tests.logs import NOON, download
@@ -156,7 +156,7 @@ def test_a_database_of_somebody_else_is_left_alone(arguments, tmp_path):
 
 @every_command
 def test_a_file_that_another_program_holds_is_named(arguments, db, monkeypatch):
-    monkeypatch.setattr(_database, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(_file, "BUSY_SECONDS", 0)
     with closing(sqlite3.connect(db, isolation_level=None)) as theirs:
         theirs.execute("BEGIN EXCLUSIVE")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 import click
 
+from skillstat_agg.cli._database import Database
 from skillstat_agg.cli._errors import when_interrupted
 from skillstat_agg.cli._inputs import Format, readable_twice
-from skillstat_agg.cli._options import db_option, example
+from skillstat_agg.cli._options import database_options, example
 from skillstat_agg.cli._rules import Rules
 from skillstat_agg.cli._storing import Skipped, check, refuse, store
 
@@ -30,7 +30,7 @@ def _names(_context: click.Context, _parameter: click.Parameter, text: str | Non
         "my-exporter | skillstat append --db stats.db --format jsonl",
     )
 )
-@db_option
+@database_options
 @click.option(
     "--format",
     "format_name",
@@ -47,7 +47,7 @@ def _names(_context: click.Context, _parameter: click.Parameter, text: str | Non
 @click.option("--skip-bad", is_flag=True, help="Leave bad lines out and store the rest.")
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 def append(
-    path: Path,
+    database: Database,
     *,
     format_name: Format | None,
     default_kind: str | None,
@@ -62,21 +62,21 @@ def append(
     8601 with a time zone), kind, event_id, deltas (a JSON object) and note; others are
     ignored.
 
-    A line that is no event, or that a projection of the file cannot count, is named, and
+    A line that is no event, or that a projection of the database cannot count, is named, and
     nothing is stored. An event whose event_id is stored already, with the same skill, kind
     and deltas, is the same event and is not stored again. With --id-columns the values of
     these columns are the identity of an event: the same log stored twice counts once, and so
     do two lines of one log that agree in all of them.
 
-    A file that is not there yet is made for the seven kinds of skill statistics.
+    A file or schema that is not there yet is made for the seven kinds of skill statistics.
     """
     rules = Rules(default_kind, id_columns)
     skipped = Skipped()
     with ExitStack() as stack:
         with when_interrupted("nothing was stored"):
             sources = stack.enter_context(readable_twice(inputs, format_name))
-            check(path, sources, rules, Skipped().add if skip_bad else refuse)
-        counts = store(path, sources, rules, skipped.add if skip_bad else refuse)
+            check(database, sources, rules, Skipped().add if skip_bad else refuse)
+        counts = store(database, sources, rules, skipped.add if skip_bad else refuse)
     skipped.report()
     result = f"{counts.new} events appended, {counts.taken - counts.new} were there already"
     click.echo(f"{result}, {skipped.count} skipped" if skip_bad else result)

@@ -1,69 +1,107 @@
-"""The SQLite file that a command works on."""
+"""What a command works on: an SQLite file, or a schema of a PostgreSQL database."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import importlib
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
+from typing_extensions import Protocol
 
-from skillstat_agg import Projection
-from skillstat_agg.backends.sqlite import stored_projections
+from skillstat_agg import EventStore, Projection, StatsStore
 from skillstat_agg.cli._errors import failure
-from skillstat_agg.errors import SchemaError, StoreBusyError, StoreUnavailableError
+from skillstat_agg.cli._file import File
 
-BUSY_SECONDS = 60.0
-"""How long SQLite waits for another program: one that appends a large log may take a while."""
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Give a connection to a file that is there."""
-    if not path.exists():
-        raise failure(f"{path} does not exist; skillstat init or skillstat append creates it")
-    with _connected(path, "rw") as db:
-        yield db
+SCHEMES = ("postgresql://", "postgres://")
 
 
-@contextmanager
-def created(path: Path) -> Iterator[sqlite3.Connection]:
-    """Give a connection to a file that is made where it is missing."""
-    with _connected(path, "rwc") as db:
-        yield db
+class Opened(Protocol):
+    """A database with a connection to it."""
+
+    def events(self, *projections: Projection) -> EventStore:
+        """Return its log; it takes what these projections can count."""
+        ...
+
+    def stats(self, projection: Projection) -> StatsStore:
+        """Return the stats of a projection that it holds."""
+        ...
+
+    def projections(self) -> tuple[Projection, ...]:
+        """Return the projections that it holds, by name."""
+        ...
+
+    def create(self, *projections: Projection) -> None:
+        """Make the tables that are not there yet."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Commit everything that is done inside, or nothing."""
+        ...
+
+    def waiting(self) -> dict[str, object]:
+        """Return what there is to know about events that cannot be read yet."""
+        ...
 
 
-@contextmanager
-def _connected(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    """Give a connection, and name the file in what goes wrong with it."""
+class Database(Protocol):
+    """A database that a command was given. Its ``str`` names it, without a password."""
+
+    @property
+    def what(self) -> str:
+        """What it is, in a word."""
+        ...
+
+    def opened(self) -> AbstractContextManager[Opened]:
+        """Give a connection to one that is there, and name it in what goes wrong."""
+        ...
+
+    def created(self) -> AbstractContextManager[Opened]:
+        """Give a connection to one that is made where it is missing."""
+        ...
+
+    def is_new(self) -> bool:
+        """Return whether it has no tables of ours yet."""
+        ...
+
+
+def named(target: str, schema: str | None) -> Database:
+    """Return the database that a command was given.
+
+    Args:
+        target: A path, or a URL.
+        schema: The schema in a database on a server; None: the usual one.
+    """
+    if target.startswith(SCHEMES):
+        try:
+            # Not with the other imports: who works on files needs no driver, nor the time it takes.
+            server = importlib.import_module("skillstat_agg.cli._server")
+        except ModuleNotFoundError as error:
+            raise failure(
+                "a postgresql:// URL needs psycopg: install skillstat-agg[postgres]"
+            ) from error
+        try:
+            database: Database = server.server(target, schema)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="'--db'") from None
+        return database
+    if schema is not None:
+        raise click.UsageError("--schema goes with a postgresql:// URL; a file has no schemas")
     try:
-        with closing(
-            sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}",
-                uri=True,
-                isolation_level=None,
-                timeout=BUSY_SECONDS,
-            )
-        ) as db:
-            yield db
-    except (SchemaError, StoreBusyError, StoreUnavailableError, sqlite3.Error) as error:
-        raise failure(f"{path}: {error}") from error
+        path = click.Path(dir_okay=False, path_type=Path).convert(target, None, None)
+    except click.BadParameter as error:
+        raise click.BadParameter(error.message, param_hint="'--db'") from error
+    return File(Path(path))
 
 
-def is_new(path: Path) -> bool:
-    """Return whether nobody has written to the file yet."""
-    return not path.exists() or path.stat().st_size == 0
-
-
-def chosen_projection(db: sqlite3.Connection, name: str | None) -> Projection:
-    """Return the projection that the file holds, or the one of that name."""
-    stored = {projection.name: projection for projection in stored_projections(db)}
+def chosen_projection(db: Opened, what: str, name: str | None) -> Projection:
+    """Return the projection that the database holds, or the one of that name."""
+    stored = {projection.name: projection for projection in db.projections()}
     names = ", ".join(stored)
     if not stored:
-        raise failure("the file holds no projection; skillstat init adds one")
+        raise failure(f"the {what} holds no projection; skillstat init adds one")
     if name is None and len(stored) > 1:
-        raise click.UsageError(f"--projection is needed, since the file holds several: {names}")
+        raise click.UsageError(f"--projection is needed, since the {what} holds several: {names}")
     if name is not None and name not in stored:
-        raise click.UsageError(f"the file holds no projection {name!r}; it holds {names}")
+        raise click.UsageError(f"the {what} holds no projection {name!r}; it holds {names}")
     return stored[name] if name is not None else next(iter(stored.values()))

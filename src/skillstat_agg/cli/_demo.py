@@ -14,9 +14,8 @@ from rich.table import Table
 
 from skillstat_agg import SKILL_STATS, EventStore, RecordedEvent, StatsStore, drain
 from skillstat_agg.backends.memory import MemoryStatsStore
-from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
-from skillstat_agg.cli._database import created
 from skillstat_agg.cli._errors import failure, when_interrupted
+from skillstat_agg.cli._file import File
 from skillstat_agg.cli._options import example
 from skillstat_agg.cli._race import EVENTS, PAGE, TIED, WRITERS, downloads, race
 from skillstat_agg.testing.gallery import TimestampAfter, TimestampFrom
@@ -86,11 +85,11 @@ def _demonstrate(console: Console) -> None:
 
 def _exactly_once(path: Path) -> tuple[list[RecordedEvent], _Outcome]:
     """Run the processes; return the log that they left, and what was counted."""
-    with created(path) as db:
-        create_tables(db, SKILL_STATS)
+    with File(path).created() as opened:
+        opened.create(SKILL_STATS)
         race(path)
-        log = list(SQLiteEventStore(db).read(None, limit=_BOUND).events)
-        return log, _Outcome("skillstat-agg", _counted(SQLiteStatsStore(db, SKILL_STATS)))
+        log = list(opened.events().read(None, limit=_BOUND).events)
+        return log, _Outcome("skillstat-agg", _counted(opened.stats(SKILL_STATS)))
 
 
 def _outcome(cursor: str, events: EventStore) -> _Outcome:

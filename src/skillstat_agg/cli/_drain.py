@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from skillstat_agg import DEFAULT_PAGE, FoldReport, drain
-from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore
-from skillstat_agg.cli._database import chosen_projection, opened
+from skillstat_agg.cli._database import Database, chosen_projection
 from skillstat_agg.cli._errors import failure, when_interrupted
-from skillstat_agg.cli._options import db_option, example, projection_option
+from skillstat_agg.cli._options import database_options, example, projection_option
 from skillstat_agg.cli._output import progress
 from skillstat_agg.errors import UncountableEventError, UnreadableEventError
 
@@ -25,7 +22,7 @@ _PAGE_BOUND = click.IntRange(1, 1_000_000)
         "skillstat drain --db stats.db --page 500 --max-events 100000",
     ),
 )
-@db_option
+@database_options
 @projection_option
 @click.option(
     "--page",
@@ -38,7 +35,11 @@ _PAGE_BOUND = click.IntRange(1, 1_000_000)
 @click.option("--max-events", type=_BOUND, metavar="N", help="Events in all at most.")
 @click.option("--max-skills", type=_BOUND, metavar="N", help="Skills per commit at most.")
 def drain_file(
-    path: Path, name: str | None, page: int, max_events: int | None, max_skills: int | None
+    database: Database,
+    name: str | None,
+    page: int,
+    max_events: int | None,
+    max_skills: int | None,
 ) -> None:
     """Count the events that are not counted yet.
 
@@ -47,12 +48,15 @@ def drain_file(
     once. An event that the projection cannot count stops the drain, when everything before
     it is committed.
     """
-    with opened(path) as db, when_interrupted("what is committed stays: run it again to go on"):
-        stats = SQLiteStatsStore(db, chosen_projection(db, name))
+    with (
+        database.opened() as db,
+        when_interrupted("what is committed stays: run it again to go on"),
+    ):
+        stats = db.stats(chosen_projection(db, database.what, name))
         with progress("draining", total=None) as show:
             try:
                 report = drain(
-                    SQLiteEventStore(db),
+                    db.events(),
                     stats,
                     page=page,
                     max_events=max_events,

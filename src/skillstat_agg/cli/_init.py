@@ -6,14 +6,12 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 from skillstat_agg import SKILL_STATS, Projection
-from skillstat_agg.backends.sqlite import create_tables, stored_projections
-from skillstat_agg.cli._database import created
-from skillstat_agg.cli._options import db_option, example
+from skillstat_agg.cli._database import Database
+from skillstat_agg.cli._options import database_options, example
 
 
 def _imported(
@@ -46,9 +44,10 @@ def _projection(spec: str) -> Projection:
     epilog=example(
         "skillstat init --db stats.db",
         "skillstat init --db stats.db --projection my_kinds:COMMENTS",
+        "skillstat init --db postgresql://worker@db.example.org/registry",
     )
 )
-@db_option
+@database_options
 @click.option(
     "--projection",
     "projections",
@@ -57,17 +56,17 @@ def _projection(spec: str) -> Projection:
     callback=_imported,
     help="A Projection of your own, importable from the current folder; may be repeated.",
 )
-def init(path: Path, projections: Sequence[Projection]) -> None:
+def init(database: Database, projections: Sequence[Projection]) -> None:
     """Make the tables for a log and its numbers.
 
-    A file that ends up without a projection gets the one of skill statistics, with the
+    A database that ends up without a projection gets the one of skill statistics, with the
     seven kinds download, star, unstar, install_new, install_reactivate, install_deactivate
     and install_clear. What is there already stays as it is, so it does no harm to run it
     again; a projection that only adds kinds to the one of its name takes its place.
     """
-    with created(path) as db:
-        create_tables(db, *projections)
-        if not stored_projections(db):
-            create_tables(db, SKILL_STATS)
-        names = ", ".join(projection.name for projection in stored_projections(db))
-    click.echo(f"{path} is ready for {names}")
+    with database.created() as db:
+        db.create(*projections)
+        if not db.projections():
+            db.create(SKILL_STATS)
+        names = ", ".join(projection.name for projection in db.projections())
+    click.echo(f"{database} is ready for {names}")

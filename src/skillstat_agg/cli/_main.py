@@ -46,7 +46,8 @@ class _Commands(click.Group):
 def main() -> None:
     """Count events from a log into totals and daily rollups, each event exactly once.
 
-    Log and numbers live in one SQLite file. `append` stores events, `drain` counts what is
-    new, as often and in as many processes as you like. `demo` shows it at work.
+    Log and numbers live in one SQLite file, or in a PostgreSQL database. `append` stores
+    events, `drain` counts what is new, as often and in as many processes as you like. `demo`
+    shows it at work.
     """
     escape_what_cannot_be_encoded()

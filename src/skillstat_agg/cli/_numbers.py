@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import click
 
 from skillstat_agg import Counters, Granularity, shown
-from skillstat_agg.backends.sqlite import SQLiteStatsStore
-from skillstat_agg.cli._database import chosen_projection, opened
+from skillstat_agg.cli._database import Database, chosen_projection
 from skillstat_agg.cli._errors import failure
 from skillstat_agg.cli._options import (
-    db_option,
+    database_options,
     example,
     json_option,
     projection_option,
@@ -27,21 +25,26 @@ from skillstat_agg.cli._output import Cell, note, print_json, print_table
         "skillstat totals --db stats.db --json pdf weather",
     )
 )
-@db_option
+@database_options
 @projection_option
 @json_option
 @signed_option
 @click.argument("skills", nargs=-1, metavar="[SKILL]...")
 def totals(
-    path: Path, *, name: str | None, as_json: bool, signed: bool, skills: Sequence[str]
+    database: Database,
+    *,
+    name: str | None,
+    as_json: bool,
+    signed: bool,
+    skills: Sequence[str],
 ) -> None:
     """Show the totals of these skills, or of all.
 
     The skill with the most of the first counter (downloads) comes first. A skill without
     events is left out, and said so on stderr.
     """
-    with opened(path) as db:
-        stats = SQLiteStatsStore(db, chosen_projection(db, name))
+    with database.opened() as db:
+        stats = db.stats(chosen_projection(db, database.what, name))
         sums = stats.totals(skills or None)
     first, *_ = counters = stats.projection.counters
     numbers = _numbers(sums, signed=signed)
@@ -57,18 +60,18 @@ def totals(
 @click.command(
     epilog=example("skillstat daily --db stats.db pdf", "skillstat daily --db stats.db --json pdf")
 )
-@db_option
+@database_options
 @projection_option
 @json_option
 @signed_option
 @click.argument("skill")
-def daily(path: Path, *, name: str | None, as_json: bool, signed: bool, skill: str) -> None:
+def daily(database: Database, *, name: str | None, as_json: bool, signed: bool, skill: str) -> None:
     """Show the daily rollups of a skill, in the order of time.
 
     Days are those of UTC. A day on which nothing was counted is left out.
     """
-    with opened(path) as db:
-        stats = SQLiteStatsStore(db, chosen_projection(db, name))
+    with database.opened() as db:
+        stats = db.stats(chosen_projection(db, database.what, name))
         columns = stats.projection.columns
         if not columns:
             raise failure(f"projection {stats.projection.name!r} has no rollups")

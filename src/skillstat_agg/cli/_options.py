@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import click
+
+from skillstat_agg.cli._database import named
 
 
 def lines(*text: str) -> str:
@@ -17,19 +21,33 @@ def example(*commands: str) -> str:
     return lines("Example:", *(f"  {command}" for command in commands))
 
 
-db_option = click.option(
-    "--db",
-    "path",
-    metavar="FILE",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The SQLite file with the log and its numbers.",
-)
+def database_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add the options that name a database; the command gets it as its first argument."""
+
+    @click.option(
+        "--db",
+        "target",
+        metavar="FILE|URL",
+        required=True,
+        help="The SQLite file with the log and its numbers, or a postgresql:// URL.",
+    )
+    @click.option(
+        "--schema",
+        metavar="NAME",
+        help="Where the tables are in a PostgreSQL database.  [default: skillstat]",
+    )
+    @functools.wraps(command)
+    def on_database(*, target: str, schema: str | None, **given: Any) -> object:
+        return command(named(target, schema), **given)
+
+    return on_database
+
+
 projection_option = click.option(
     "--projection",
     "name",
     metavar="NAME",
-    help="Which projection; needed only where the file holds several.",
+    help="Which projection; needed only where the database holds several.",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object instead of a table."

@@ -20,8 +20,8 @@ import click
 
 from skillstat_agg import SKILL_STATS, Event, drain
 from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore
-from skillstat_agg.cli._database import opened
 from skillstat_agg.cli._errors import failure, one_sentence
+from skillstat_agg.cli._file import File
 
 WRITERS = 8
 APPENDS = 50
@@ -129,7 +129,8 @@ def _time_of(step: int) -> datetime:
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """Give a connection that does not wait for the disk: here only processes die."""
-    with opened(path) as db:
+    with File(path).opened() as opened:
+        db = opened.db
         db.execute("PRAGMA synchronous = OFF")
         yield db
 

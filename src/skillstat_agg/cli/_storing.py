@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeAlias
 
 import attrs
 
 from skillstat_agg import DAY_AHEAD, SKILL_STATS, Event, Projection
 from skillstat_agg._appending import checked_events
-from skillstat_agg.backends.sqlite import SQLiteEventStore, create_tables, stored_projections
-from skillstat_agg.backends.sqlite._transactions import translated
-from skillstat_agg.cli._database import created, is_new, opened
+from skillstat_agg.cli._database import Database
 from skillstat_agg.cli._errors import failure, when_interrupted
 from skillstat_agg.cli._inputs import Input
 from skillstat_agg.cli._lines import read
@@ -75,10 +71,10 @@ class Skipped:
             note(f"skipped {self.count - _SHOWN} more")
 
 
-def check(path: Path, sources: Sequence[Input], rules: Rules, bad_line: BadLine) -> None:
+def check(database: Database, sources: Sequence[Input], rules: Rules, bad_line: BadLine) -> None:
     """Read all inputs once, and store nothing."""
     now = datetime.now(timezone.utc)
-    projections = _projections_of(path)
+    projections = _projections_of(database)
 
     def take(events: Sequence[Event]) -> int:
         return len(checked_events(events, now=now, max_ahead=DAY_AHEAD, projections=projections))
@@ -86,39 +82,27 @@ def check(path: Path, sources: Sequence[Input], rules: Rules, bad_line: BadLine)
     _read_all("checking", sources, rules, take, bad_line)
 
 
-def store(path: Path, sources: Sequence[Input], rules: Rules, bad_line: BadLine) -> Counts:
+def store(database: Database, sources: Sequence[Input], rules: Rules, bad_line: BadLine) -> Counts:
     """Read all inputs again, and store their events in one transaction."""
+    is_new = database.is_new()
     with (
-        created(path) as db,
+        database.created() as db,
         ExitStack() as transaction,
         when_interrupted("nothing was stored"),  # ends before the commit, after which it is not so
     ):
-        if is_new(path):
-            create_tables(db, SKILL_STATS)
-        log = SQLiteEventStore(db, projections=stored_projections(db))
-        transaction.enter_context(_one_transaction(db))
+        if is_new:
+            db.create(SKILL_STATS)
+        log = db.events(*db.projections())
+        transaction.enter_context(db.transaction())
         return _read_all("storing", sources, rules, lambda events: log.append(events).new, bad_line)
 
 
-@contextmanager
-def _one_transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Commit everything that is done inside, or nothing."""
-    with translated():
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            db.execute("COMMIT")
-        finally:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-
-
-def _projections_of(path: Path) -> Sequence[Projection]:
-    """Return the tables that must be able to count what is stored in the file."""
-    if is_new(path):
+def _projections_of(database: Database) -> Sequence[Projection]:
+    """Return the tables that must be able to count what is stored there."""
+    if database.is_new():
         return (SKILL_STATS,)
-    with opened(path) as db:
-        return stored_projections(db)
+    with database.opened() as db:
+        return db.projections()
 
 
 def _read_all(
