@@ -16,7 +16,10 @@ from importlib import import_module
 from io import StringIO
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Identifier
 from sybil import Document, Example, Sybil
 from sybil.document import PythonDocStringDocument
 from sybil.evaluators.python import PythonEvaluator
@@ -36,6 +39,7 @@ from skillstat_agg.testing import CHECKS
 from skillstat_agg.testing._wiring import WIRING
 from skillstat_agg.testing.checks.mixed import CHECKS as RANDOM
 from tests.pages import write_part
+from tests.postgres_server import Server, fresh_database
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -51,6 +55,28 @@ every_module_with_examples = pytest.mark.parametrize(
     [path for path in SOURCES if ">>> " in path.read_text(encoding="utf-8")],
     ids=lambda path: path.relative_to(PACKAGE).as_posix(),
 )
+
+
+LIBPQ = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
+OTHERS = """
+SELECT 'DATABASE', datname FROM pg_database WHERE datname <> 'postgres' AND NOT datistemplate
+UNION ALL SELECT 'ROLE', rolname FROM pg_roles WHERE rolname !~ '^(pg_|postgres$)'
+"""
+
+
+@pytest.fixture
+def empty_database(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A database that libpq's variables name. What a page makes beside it goes in the end."""
+    with psycopg.connect(postgres.conninfo(), autocommit=True) as db:
+        there = db.execute(OTHERS).fetchall()
+        with fresh_database(postgres) as conninfo:
+            for name, value in conninfo_to_dict(conninfo).items():
+                monkeypatch.setenv(LIBPQ[name], str(value))
+            monkeypatch.setenv("PATH", f"{postgres.programs}{os.pathsep}{os.environ['PATH']}")
+            yield
+        for what, name in db.execute(OTHERS).fetchall():
+            if (what, name) not in there:
+                db.execute(SQL("DROP {} {}").format(SQL(what), Identifier(name)))
 
 
 class Reader:
@@ -132,9 +158,13 @@ def difference(expected: str, said: str) -> str | None:
 
 
 @every_page
-def test_every_block_of_a_page_runs_and_says_what_the_page_shows(path, tmp_path, monkeypatch):
+def test_every_block_of_a_page_runs_and_says_what_the_page_shows(
+    path, tmp_path, monkeypatch, request
+):
     """A reader who pastes block after block into an empty folder sees what is printed here."""
     monkeypatch.chdir(tmp_path)
+    if path.name.startswith("postgres"):
+        request.getfixturevalue("empty_database")
     reader = Reader()
     runs: dict[str, Callable[[Example], str | None]] = {
         "python": reader.python,
@@ -154,7 +184,7 @@ def test_every_block_of_a_page_runs_and_says_what_the_page_shows(path, tmp_path,
 
 def close_connections(page: Document) -> None:
     for value in page.namespace.values():
-        if isinstance(value, sqlite3.Connection):
+        if isinstance(value, (sqlite3.Connection, psycopg.Connection)):
             value.close()
 
 
