@@ -16,7 +16,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks import appends, drains, memory
+from benchmarks import appends, drains, memory, postgres
 from benchmarks.figures import Figure, Setting
 from benchmarks.logs import rows, write_log
 
@@ -31,6 +31,10 @@ BENCHMARKS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
     "plain": drains.without_tally,
     "tally": drains.tallying,
     "event": appends.constructing,
+    "postgres-drain": postgres.against_statement,
+    "postgres-append": postgres.against_bare_statements,
+    "postgres-writers": postgres.beside_a_drain,
+    "postgres-idle": postgres.idle,
 }
 
 
@@ -64,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "attrs": version("attrs"),
+        "psycopg": version("psycopg"),
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "events": options.events,
         "rounds": options.rounds,

@@ -79,7 +79,7 @@ def one_by_one(setting: Setting) -> Iterator[Figure]:
         with closing(_new_log(setting.folder / "commits.db", synchronous, journal)) as db:
             store = SQLiteEventStore(db)
             times = [
-                seconds(partial(store.append, [_event(row, None)]))
+                seconds(partial(store.append, [event_of(row, None)]))
                 for row in rows(COMMITS * setting.rounds)
             ]
         yield Figure(
@@ -120,7 +120,7 @@ def _round(folder: Path, events: int, id_of: IdOf) -> tuple[float, float]:
         times = [0.0, 0.0]
         stream = rows(events)
         while batch := list(itertools.islice(stream, BATCH)):
-            built = [_event(row, id_of(draw, row[6] // 1000)) for row in batch]
+            built = [event_of(row, id_of(draw, row[6] // 1000)) for row in batch]
             ids = [(each.event_id, each.content_digest()) for each in built if each.event_id]
             values = [
                 (*row[:3], each.event_id, *row[4:]) for row, each in zip(batch, built, strict=True)
@@ -142,7 +142,8 @@ def _new_log(
     return db
 
 
-def _event(row: Row, event_id: str | None) -> Event:
+def event_of(row: Row, event_id: str | None) -> Event:
+    """Return the event that a row stands for."""
     skill_id, kind, occurred_at_us, _, deltas, _, _, _ = row
     return Event(
         skill_id=skill_id,
