@@ -16,8 +16,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -125,9 +125,11 @@ class Server:
         if self._postmaster.poll() is None:
             postmaster = psutil.Process(self._postmaster.pid)
             postmaster.suspend()  # it would start new ones in their place
-            for process in (*postmaster.children(), postmaster):
+            processes = (*postmaster.children(), postmaster)
+            for process in processes:
                 process.kill()
-        self._postmaster.communicate()  # its output ends with the last of its processes
+            _await_end(processes)
+        self._postmaster.communicate()
         self._postmaster = None
         self._forget_shared_memory()
 
@@ -188,6 +190,21 @@ def fresh_database(server: Server) -> Iterator[str]:
         with psycopg.connect(server.conninfo(), autocommit=True) as db:
             _disconnect_all(db, name)
             db.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+def _await_end(processes: Iterable[psutil.Process]) -> None:
+    """Return once killed processes are over.
+
+    One lets go of its files, and so of its output, a moment before. Nobody may ask about those
+    whose parent is dead: for them, being a zombie is the end.
+    """
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{process} outlives SIGKILL")
+                time.sleep(0.001)
 
 
 def _disconnect_all(db: psycopg.Connection, name: str) -> None:
