@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
@@ -15,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import skillstat_agg
-from skillstat_agg import FoldReport, _folding, aio, drain, fold_page
+from skillstat_agg import FoldReport, aio, drain, fold_page
 from skillstat_agg.errors import (
     CursorConflictError,
     InvalidBoundError,
@@ -28,7 +30,9 @@ from tests.stepping import run
 
 T = TypeVar("T")
 
-TWINS = ["fold_page", "drain", "_fold"]
+# Each module whose functions call stores, with its twin: what calls none stands in the first.
+MODULES = {"_folding": ["fold_page", "drain", "_fold"]}
+TWINS = [(module, name) for module, names in MODULES.items() for name in names]
 PROTOCOLS = ["EventStore", "TallyStore", "StatsStore"]
 
 in_every_site = pytest.mark.parametrize("site_of", SITES.values(), ids=SITES)
@@ -80,15 +84,31 @@ def are_twins(name: str, synchronous: str, asynchronous: str) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", TWINS)
-def test_the_two_texts_are_equal(name):
+def texts(module: str) -> tuple[str, str]:
+    """Return the source of a module, and that of its twin."""
+    one, other = (
+        importlib.import_module(f"{package}.{module}")
+        for package in ("skillstat_agg", "skillstat_agg.aio")
+    )
+    return inspect.getsource(one), inspect.getsource(other)
+
+
+@pytest.mark.parametrize(("module", "name"), TWINS)
+def test_the_two_texts_are_equal(module, name):
     """Each function of the twin is the synchronous one, down to its docstring."""
-    assert are_twins(name, inspect.getsource(_folding), inspect.getsource(aio))
+    assert are_twins(name, *texts(module))
 
 
-def test_the_twin_holds_no_other_functions():
+def test_every_module_of_the_twin_is_compared():
+    names = {path.stem for path in Path(aio.__file__).parent.glob("*.py")}
+
+    assert names == {"__init__", "_stores", *MODULES}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_twin_holds_no_other_functions(module):
     """Whatever calls a store stands in both texts; what calls none stands in one."""
-    assert sorted(functions(inspect.getsource(aio))) == sorted(TWINS)
+    assert sorted(functions(texts(module)[1])) == sorted(MODULES[module])
 
 
 SYNCHRONOUS = '''

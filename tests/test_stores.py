@@ -204,11 +204,15 @@ def test_the_whole_cursor_record_is_compared():
     }
     others: dict[str, Any] = {
         "projection": "q",
+        "building": "b",
         "generation": 2,
         "place": Place("log", Position((2,)), 8),
         "count": 2,
         "checksum": 2,
         "controls": {"n": 2},
+        "parked": 2,
+        "dropped": {"forgotten": 2},
+        "expired": {"day": 2},
         "revision": 2,
         "table": "u",
         "updated_at": NOON + timedelta(microseconds=1),
@@ -220,6 +224,28 @@ def test_the_whole_cursor_record_is_compared():
     assert hash(cursor) == hash(Cursor(**fields))
     for name, other in others.items():
         assert cursor != Cursor(**{**fields, name: other})
+
+
+@pytest.mark.parametrize("place", [None, PLACE, Place("log", Position((2**70, 0)), 2**32 - 1)])
+def test_a_record_comes_back_from_its_text(place):
+    """Whatever its size, and to the microsecond."""
+    cursor = attrs.evolve(
+        Cursor.start(SKILL_STATS, NOON + timedelta(microseconds=1)),
+        building="b",
+        place=place,
+        controls={"downloads": -(2**70)},
+        parked=3,
+        dropped={"forgotten": 1},
+        expired={"day": -4},
+    )
+
+    assert Cursor.from_json(cursor.to_json()) == cursor
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"place": 1}', "[" * 100_000])
+def test_another_text_is_no_record(text):
+    with pytest.raises(ValueError):
+        Cursor.from_json(text)
 
 
 def test_totals_are_a_mapping_with_a_cursor():

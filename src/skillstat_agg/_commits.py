@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from operator import itemgetter
 
 import attrs
 
+from skillstat_agg._buckets import from_microseconds, microseconds
 from skillstat_agg._deltas import Deltas
-from skillstat_agg._events import Place
+from skillstat_agg._events import Place, Position
 from skillstat_agg._projections import Projection
 from skillstat_agg.errors import InvalidProjectionError, TableChangedError
 
@@ -26,12 +28,20 @@ class Cursor:
 
     Attributes:
         projection: Name of the projection.
+        building: Name of the set of numbers while it is built and nobody is shown it;
+            empty: it serves.
         generation: Number of the set of numbers; the first is 1.
         place: Place of the last folded event; None before the first.
         count: Number of events up to there, whatever became of them.
         checksum: Sum of their fingerprints, modulo ``CHECKSUM_RANGE``.
         controls: The sum over all skills of each counter, and of each rollup column at
             each granularity (``day.downloads``); exact, of any size.
+        parked: Number of events up to there that lie in quarantine.
+        dropped: Number of events up to there that were left out of something, by reason:
+            ``"forgotten"`` (the skill was: they count nowhere), ``"expired"`` (a bucket
+            was: they count in the totals). What was never met may be absent. Informs only.
+        expired: By granularity (``"day"``), the number of the first bucket that is kept;
+            the rollups before it are gone for good. Nothing has expired where it is absent.
         revision: Grows by one with every change of the projection's stats.
         table: The table the stats were made with: ``Projection.table``.
         updated_at: When the record was last written, by the clock of the store;
@@ -39,11 +49,15 @@ class Cursor:
     """
 
     projection: str
+    building: str = ""
     generation: int
     place: Place | None
     count: int
     checksum: int
     controls: Mapping[str, int] = attrs.field(hash=False, repr=False)
+    parked: int = 0
+    dropped: Mapping[str, int] = attrs.field(factory=dict, hash=False)
+    expired: Mapping[str, int] = attrs.field(factory=dict, hash=False)
     revision: int
     table: str = attrs.field(repr=False)
     updated_at: datetime
@@ -73,6 +87,39 @@ class Cursor:
             updated_at=at,
         )
 
+    def to_json(self) -> str:
+        """Return the record as one text, for a store that keeps it whole; see `from_json`."""
+        place = self.place
+        fields = {
+            **attrs.asdict(self, recurse=False),
+            "place": None
+            if place is None
+            else [place.epoch, str(place.position), place.fingerprint],
+            "updated_at": microseconds(self.updated_at),
+        }
+        return json.dumps({name: _plain(value) for name, value in fields.items()})
+
+    @classmethod
+    def from_json(cls, text: str) -> Cursor:
+        """Return the record that `to_json` made *text* from.
+
+        Raises:
+            ValueError: If it is not such a text.
+        """
+        try:
+            fields = json.loads(text)
+            if fields["place"] is not None:
+                epoch, position, fingerprint = fields["place"]
+                fields["place"] = Place(epoch, Position.parse(position), fingerprint)
+            fields["updated_at"] = from_microseconds(fields["updated_at"])
+            return cls(**fields)
+        except (TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+            raise ValueError(f"not a cursor record: {error}") from error
+
+
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else value
+
 
 @attrs.frozen(kw_only=True)
 class Commit:
@@ -101,9 +148,8 @@ class Commit:
             applied: The deltas without those of forgotten skills.
             at: The store's clock.
         """
-        return Cursor(
-            projection=self.expected.projection,
-            generation=self.expected.generation,
+        return attrs.evolve(
+            self.expected,
             place=self.place,
             count=self.expected.count + self.count,
             checksum=(self.expected.checksum + self.checksum) % CHECKSUM_RANGE,

@@ -1,6 +1,6 @@
 """The two functions that call both stores; import them from `skillstat_agg` instead.
 
-`skillstat_agg.aio` is this module's twin for asynchronous stores: what calls a store stands
+`skillstat_agg.aio._folding` is its twin for asynchronous stores: what calls a store stands
 there again with ``await``, and a test holds the two texts equal. What calls none is here.
 """
 

@@ -15,27 +15,31 @@ Row = TypeVar("Row")
 
 RECORD = (
     "generation", "epoch", "position", "fingerprint", "events", "checksum", "controls",
-    "revision", "declared", "updated_at_us",
+    "parked", "dropped", "expired", "revision", "declared", "updated_at_us",
 )  # fmt: skip
 """The columns of a cursor record, beside the name of its projection."""
 
 
-def record_of(projection: str, fields: Sequence[Any]) -> Cursor:
+def record_of(projection: str, building: str, fields: Sequence[Any]) -> Cursor:
     """Return the cursor record whose columns are *fields*.
 
     Raises:
         SchemaError: If other hands have changed it.
     """
     generation, epoch, position, fingerprint, events, checksum, controls, *rest = fields
-    revision, declared, updated_at_us = rest
+    parked, dropped, expired, revision, declared, updated_at_us = rest
     try:
         return Cursor(
             projection=projection,
+            building=building,
             generation=generation,
             place=None if epoch is None else Place(epoch, Position.parse(position), fingerprint),
             count=events,
             checksum=checksum,
-            controls=_controls(controls),
+            controls=_numbers(controls),
+            parked=parked,
+            dropped=_numbers(dropped),
+            expired=_numbers(expired),
             revision=revision,
             table=declared,
             updated_at=from_microseconds(updated_at_us),
@@ -46,11 +50,15 @@ def record_of(projection: str, fields: Sequence[Any]) -> Cursor:
         ) from error
 
 
-def _controls(text: str) -> Mapping[str, int]:
-    controls = json.loads(text)
-    if not isinstance(controls, dict) or any(type(each) is not int for each in controls.values()):
-        raise ValueError(f"not control totals: {text!r}")
-    return controls
+def _numbers(text: str) -> Mapping[str, int]:
+    numbers = json.loads(text)
+    if not isinstance(numbers, dict) or any(type(each) is not int for each in numbers.values()):
+        raise ValueError(f"not numbers by name: {text!r}")
+    return numbers
+
+
+def _text(numbers: Mapping[str, int]) -> str:
+    return json.dumps(dict(numbers), sort_keys=True, separators=(",", ":"))
 
 
 def fields_of(cursor: Cursor) -> tuple[int | str | None, ...]:
@@ -63,7 +71,10 @@ def fields_of(cursor: Cursor) -> tuple[int | str | None, ...]:
         None if place is None else place.fingerprint,
         cursor.count,
         cursor.checksum,
-        json.dumps(dict(cursor.controls), sort_keys=True, separators=(",", ":")),
+        _text(cursor.controls),
+        cursor.parked,
+        _text(cursor.dropped),
+        _text(cursor.expired),
         cursor.revision,
         cursor.table,
         microseconds(cursor.updated_at),

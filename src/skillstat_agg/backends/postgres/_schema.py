@@ -143,6 +143,9 @@ def _cursor_tables(names: Names) -> Iterable[str]:
     events bigint NOT NULL,
     checksum bigint NOT NULL,
     controls text NOT NULL,
+    parked bigint NOT NULL,
+    dropped text NOT NULL,
+    expired text NOT NULL,
     revision bigint NOT NULL,
     declared text NOT NULL,
     updated_at_us bigint NOT NULL,
@@ -369,14 +372,16 @@ def declared(names: Names) -> Steps[tuple[Projection, ...]]:
     return tuple(map(Projection.from_table, tables))
 
 
-def finding(names: Names, projection: str, *, lock: bool = False) -> Steps[Cursor | None]:
-    """Return the serving cursor record of a projection; None where there is none."""
+def finding(
+    names: Names, projection: str, building: str = "", *, lock: bool = False
+) -> Steps[Cursor | None]:
+    """Return a cursor record of a projection, the serving one by default; None: there is none."""
     found = yield Query(
         f"SELECT {RECORD}::text FROM {names['skillstat_cursors']}"
-        f" WHERE projection = %s AND building = ''{' FOR UPDATE' if lock else ''}",
-        (projection,),
+        f" WHERE projection = %s AND building = %s{' FOR UPDATE' if lock else ''}",
+        (projection, building),
     )
-    return None if found is None else record_of(projection, found)
+    return None if found is None else record_of(projection, building, found)
 
 
 def missing(projection: str) -> SchemaError:
@@ -387,9 +392,9 @@ def missing(projection: str) -> SchemaError:
 
 
 def replacing(names: Names, cursor: Cursor) -> Query:
-    """Return the statement that stores *cursor* as the serving record of its projection."""
+    """Return the statement that stores *cursor* for its projection and building."""
     sets = ", ".join(f"{name} = %s" for name in _records.RECORD)
     return Query(
-        f"UPDATE {names['skillstat_cursors']} SET {sets} WHERE projection = %s AND building = ''",
-        (*fields_of(cursor), cursor.projection),
+        f"UPDATE {names['skillstat_cursors']} SET {sets} WHERE projection = %s AND building = %s",
+        (*fields_of(cursor), cursor.projection, cursor.building),
     )

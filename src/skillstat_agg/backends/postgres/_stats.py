@@ -56,7 +56,7 @@ def _record(answer: Mapping[str, Any], projection: Projection) -> Cursor:
     checked_version(answer["version"])
     if answer["record"] is None:
         raise missing(projection.name)
-    return record_of(projection.name, answer["record"])
+    return record_of(projection.name, "", answer["record"])
 
 
 def cursor(names: Names, projection: Projection) -> Steps[Cursor]:

@@ -98,6 +98,9 @@ _TABLES = {
             events INTEGER NOT NULL CHECK (typeof(events) = 'integer'),
             checksum INTEGER NOT NULL CHECK (typeof(checksum) = 'integer'),
             controls TEXT NOT NULL,
+            parked INTEGER NOT NULL CHECK (typeof(parked) = 'integer'),
+            dropped TEXT NOT NULL,
+            expired TEXT NOT NULL,
             revision INTEGER NOT NULL CHECK (typeof(revision) = 'integer'),
             declared TEXT NOT NULL,
             updated_at_us INTEGER NOT NULL,
@@ -213,24 +216,24 @@ def check_schema(sql: sqlite3.Cursor) -> str:
     return str(epoch)
 
 
-def find_cursor(sql: sqlite3.Cursor, projection: str) -> Cursor | None:
-    """Return the serving cursor record of a projection; None where there is none."""
+def find_cursor(sql: sqlite3.Cursor, projection: str, building: str = "") -> Cursor | None:
+    """Return a cursor record of a projection, the serving one by default; None: there is none."""
     row = sql.execute(
         f"SELECT {', '.join(f'+{name}' for name in RECORD)} FROM main.skillstat_cursors"
-        " WHERE projection = ? AND building = ''",
-        (projection,),
+        " WHERE projection = ? AND building = ?",
+        (projection, building),
     ).fetchone()
     if row is None:
         return None
-    return record_of(projection, row)
+    return record_of(projection, building, row)
 
 
 def replace_cursor(sql: sqlite3.Cursor, cursor: Cursor) -> None:
-    """Store *cursor* as the serving record of its projection."""
+    """Store *cursor* in the place of the record of its projection and building."""
     sql.execute(
         f"UPDATE main.skillstat_cursors SET {', '.join(f'{name} = ?' for name in RECORD)}"
-        " WHERE projection = ? AND building = ''",
-        (*fields_of(cursor), cursor.projection),
+        " WHERE projection = ? AND building = ?",
+        (*fields_of(cursor), cursor.projection, cursor.building),
     )
 
 
