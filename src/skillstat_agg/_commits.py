@@ -113,7 +113,7 @@ class Cursor:
                 fields["place"] = Place(epoch, Position.parse(position), fingerprint)
             fields["updated_at"] = from_microseconds(fields["updated_at"])
             return cls(**fields)
-        except (TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise ValueError(f"not a cursor record: {error}") from error
 
 
