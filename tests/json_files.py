@@ -19,6 +19,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,13 @@ from skillstat_agg import (
     CommitResult,
     Cursor,
     Event,
+    Expired,
     Granularity,
     Page,
     Place,
     Position,
     Projection,
+    Quarantine,
     RecordedEvent,
     Rollups,
     Totals,
@@ -286,7 +289,12 @@ class JsonStatsStore:
         if projection.name not in folder.load(STATS)["projections"]:
             with folder.changing(STATS) as stats:
                 cursor = Cursor.start(projection, clock())
-                first = {"cursor": cursor_to_json(cursor), "totals": {}, "rollups": {}}
+                first = {
+                    "cursor": cursor_to_json(cursor),
+                    "totals": {},
+                    "rollups": {},
+                    "parked": {},
+                }
                 stats["projections"].setdefault(projection.name, first)
 
     @property
@@ -305,8 +313,8 @@ class JsonStatsStore:
             mine = stats["projections"][self._projection.name]
             if cursor_from_json(mine["cursor"]) != commit.expected:
                 raise CursorConflictError(self._projection.name)
-            forgotten = frozenset(commit.deltas.totals.keys() & set(stats["forgotten"]))
-            deltas = commit.deltas.without(forgotten)
+            kept = commit.without(commit.skills & set(stats["forgotten"]))
+            deltas = kept.deltas
             changed = [
                 self._add(mine["totals"], skill, skill, commit.projection.counters, row)
                 for skill, row in deltas.totals.items()
@@ -317,12 +325,17 @@ class JsonStatsStore:
                     sums = mine["rollups"].setdefault(each.value, {}).setdefault(skill, {})
                     columns = commit.projection.columns
                     changed.append(self._add(sums, str(bucket), skill, columns, row, each))
-            cursor = commit.cursor(deltas, self._clock())
+            taught = {str(one.position) for one in kept.taught}
+            for position in taught:
+                del mine["parked"][position]
+            # A dictionary keeps the order in which its keys were added: that of positions.
+            mine["parked"] |= {str(one.position): one.to_json() for one in kept.parked}
+            cursor = kept.cursor(self._clock())
             mine["cursor"] = cursor_to_json(cursor)
         return CommitResult(
             cursor=cursor,
             rows=len(changed),
-            forgotten=sum(commit.deltas.events[skill] for skill in forgotten),
+            forgotten=kept.forgotten,
             changed=frozenset(changed),
         )
 
@@ -387,6 +400,49 @@ class JsonStatsStore:
             },
         )
 
+    def quarantine(self, *, limit: int) -> Quarantine:
+        """Return what the table cannot count: see ``StatsStore.quarantine``."""
+        if limit < 1:
+            raise InvalidBoundError("limit", str(limit))
+        mine = self._load("quarantine")
+        first = islice(mine["parked"].values(), limit)
+        return Quarantine(
+            cursor=cursor_from_json(mine["cursor"]),
+            events=tuple(map(RecordedEvent.from_json, first)),
+        )
+
+    def expire(self, granularity: Granularity, first: int, /, *, limit: int) -> Expired:
+        """Delete the rollups before a bucket: see ``RetentionStore.expire``."""
+        self._folder.refuse_transaction("expire")
+        self._projection.check_granularity(granularity)
+        if limit < 1:
+            raise InvalidBoundError("limit", str(limit))
+        cursor = self.cursor()
+        if cursor.expired.get(granularity.value, first - 1) >= first:
+            return Expired(cursor=cursor, rows=0, is_last=True)
+        with self._folder.changing(STATS) as stats:
+            mine = stats["projections"][self._projection.name]
+            cursor = cursor_from_json(mine["cursor"])
+            known = cursor.expired.get(granularity.value, first - 1)
+            by_skill = mine["rollups"].get(granularity.value, {})
+            old = sorted(int(one) for rows in by_skill.values() for one in rows if int(one) < first)
+            end = first if len(old) <= limit else max(old[limit], old[0] + 1)
+            controls = dict(cursor.controls)
+            gone = [one for one in old if one < end]
+            for rows in by_skill.values():
+                for bucket in {str(one) for one in gone} & rows.keys():
+                    for name, value in rows.pop(bucket).items():
+                        controls[control_name(granularity, name)] -= value
+            cursor = attrs.evolve(
+                cursor,
+                controls=controls,
+                expired={**cursor.expired, granularity.value: max(end, known)},
+                revision=cursor.revision + 1,
+                updated_at=self._clock(),
+            )
+            mine["cursor"] = cursor_to_json(cursor)
+        return Expired(cursor=cursor, rows=len(gone), is_last=end == first)
+
     def forget(self, skill_id: str, /) -> bool:
         """Drop a skill for good: see ``StatsStore.forget``."""
         self._folder.refuse_transaction("forget")
@@ -418,9 +474,21 @@ def _drop(one: Content, skill_id: str, now: datetime) -> None:
         for sums in by_skill.pop(skill_id, {}).values():
             for name, value in sums.items():
                 controls[control_name(granularity, name)] -= value
+    parked = {
+        position: text
+        for position, text in one["parked"].items()
+        if RecordedEvent.from_json(text).event.skill_id != skill_id
+    }
     one["cursor"] = cursor_to_json(
-        attrs.evolve(cursor, controls=controls, revision=cursor.revision + 1, updated_at=now)
+        attrs.evolve(
+            cursor,
+            controls=controls,
+            parked=cursor.parked - len(one["parked"]) + len(parked),
+            revision=cursor.revision + 1,
+            updated_at=now,
+        )
     )
+    one["parked"] = parked
 
 
 def control_name(granularity: Granularity | None, name: str) -> str:

@@ -27,7 +27,7 @@ from skillstat_agg.backends.postgres import (
 )
 from skillstat_agg.backends.postgres._connections import translated
 from skillstat_agg.backends.postgres._names import Names
-from skillstat_agg.backends.postgres._schema import _stats_tables
+from skillstat_agg.backends.postgres._schema import stats_tables
 from skillstat_agg.testing import AsyncClient, Client, Harness, JoinedAppend, Setting, Writers
 from skillstat_agg.testing._harness import AnyHarness
 from tests.postgres_server import fresh_database, running_server
@@ -208,7 +208,7 @@ class Sites:
             if spare is not None:
                 self._drop(site, [spare])
             return False
-        *_, record = _stats_tables(Names(site.schema), projection, setting.clock())
+        *_, record = stats_tables(Names(site.schema), projection, setting.clock())
         self.execute(record.replace("%%", "%"))
         site.note(projection)
         return True
@@ -225,7 +225,7 @@ class Sites:
         for table in self._column(f"SELECT declared FROM {site.name('skillstat_cursors')}"):
             projection = Projection.from_table(table)
             self._drop(there, [there.spare.pop(projection.name, projection)])
-            for statement in _stats_tables(Names(there.schema), projection, NOON):
+            for statement in stats_tables(Names(there.schema), projection, NOON):
                 self.execute(statement.replace("%%", "%"))
             there.note(projection)
         for table in self._tables(site):

@@ -31,9 +31,9 @@ from tests.stepping import run
 T = TypeVar("T")
 
 # Each module whose functions call stores, with its twin: what calls none stands in the first.
-MODULES = {"_folding": ["fold_page", "drain", "_fold"]}
+MODULES = {"_folding": ["fold_page", "drain", "_fold"], "_retention": ["expire"]}
 TWINS = [(module, name) for module, names in MODULES.items() for name in names]
-PROTOCOLS = ["EventStore", "TallyStore", "StatsStore"]
+PROTOCOLS = ["EventStore", "TallyStore", "StatsStore", "RetentionStore"]
 
 in_every_site = pytest.mark.parametrize("site_of", SITES.values(), ids=SITES)
 both_ways = pytest.mark.parametrize("run_it", [asyncio.run, run], ids=["asyncio", "by hand"])

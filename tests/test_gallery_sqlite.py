@@ -25,8 +25,8 @@ class InOneTransaction(OpenSQLiteStats):
         with writing(self._db, "commit") as sql:
             self._compare(sql, commit)
             applied = self._applied(sql, commit)
-            self._move(sql, commit, applied)
-            return self._add(sql, commit, applied)
+            self._move(sql, applied)
+            return self._add(sql, applied)
 
 
 @pytest.mark.parametrize("harness", [with_stats(OpenStats), with_stats_and_io(OpenStats)])

@@ -28,6 +28,7 @@ from skillstat_agg import (
     Event,
     EventStore,
     Projection,
+    Quarantine,
     StatsStore,
 )
 from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
@@ -562,6 +563,9 @@ class Deadlocking:
 
     def rollups(self, *given: Any, **named: Any) -> Any:
         return self.stats.rollups(*given, **named)
+
+    def quarantine(self, *, limit: int) -> Quarantine:
+        return self.stats.quarantine(limit=limit)
 
     def forget(self, skill_id: str, /) -> bool:
         return self.stats.forget(skill_id)

@@ -19,6 +19,7 @@ from psycopg.pq import TransactionStatus
 from skillstat_agg import SKILL_STATS, Event, Granularity, drain
 from skillstat_agg import aio as core
 from skillstat_agg._folding import commit_of
+from skillstat_agg._pages import Portion
 from skillstat_agg.backends.postgres import PostgresEventStore, _log, aio
 from skillstat_agg.errors import EventIdConflictError
 from skillstat_agg.testing import Client, Setting
@@ -163,7 +164,7 @@ async def committing(stores: Stores) -> None:
     cursor = outside.stats.cursor()
     page = outside.events.tally(cursor.place, limit=10, granularity=Granularity.DAY)
     if page is not None and page.place is not None:  # it has not landed yet
-        await stores.stats.commit(commit_of(cursor, page, page.place, SKILL_STATS))
+        await stores.stats.commit(commit_of(cursor, Portion(page=page), (), SKILL_STATS))
 
 
 APPENDS: dict[str, tuple[Call, list[str]]] = {

@@ -104,8 +104,8 @@ def test_a_commit_leads_to_the_next_cursor():
     commit = commit_from(before, [download(), download("b")], checksum=5)
     later = NOON + timedelta(hours=1)
 
-    after = commit.cursor(commit.deltas, later)
-    again = commit_from(after, [download()], checksum=6).cursor(added_by([download()]), later)
+    after = commit.cursor(later)
+    again = commit_from(after, [download()], checksum=6).cursor(later)
 
     assert (after.projection, after.generation, after.place) == ("skill_stats", 1, PLACE)
     assert (after.count, after.checksum, after.revision, after.updated_at) == (2, 5, 1, later)
@@ -121,7 +121,7 @@ def test_checksums_stay_within_64_bits(checksums):
     cursor = Cursor.start(WITH_HOURS, NOON)
 
     for checksum in checksums:
-        cursor = commit_from(cursor, [], checksum).cursor(added_by([]), NOON)
+        cursor = commit_from(cursor, [], checksum).cursor(NOON)
 
     assert cursor.checksum == sum(checksums) % CHECKSUM_RANGE
 
@@ -131,7 +131,7 @@ def test_a_commit_stores_the_table_that_made_its_deltas():
     grown = Projection("skill_stats", {**WITH_HOURS.kinds, "wave": RETIRED}, (HOUR, DAY))
     commit = attrs.evolve(commit_from(Cursor.start(WITH_HOURS, NOON), []), projection=grown)
 
-    after = commit.cursor(commit.deltas, NOON)
+    after = commit.cursor(NOON)
 
     assert after.table == grown.table
 
@@ -140,12 +140,14 @@ def test_a_commit_stores_the_table_that_made_its_deltas():
 def test_a_cursor_counts_dropped_events_and_leaves_their_numbers_out(log, forgotten):
     """The controls follow what is applied; the count covers every event."""
     commit = commit_from(Cursor.start(WITH_HOURS, NOON), log)
-    applied = commit.deltas.without(forgotten)
+    kept = commit.without(forgotten & commit.skills)
+    dropped = sum(event.skill_id in forgotten for event in log)
 
-    after = commit.cursor(applied, NOON)
+    after = kept.cursor(NOON)
 
     assert after.count == len(log)
-    assert after.controls == control_sums(applied)
+    assert after.controls == control_sums(commit.deltas.without(forgotten))
+    assert kept.forgotten == after.dropped.get("forgotten", 0) == dropped
 
 
 @given(logs=st.lists(event_logs(), max_size=4))

@@ -12,7 +12,7 @@ import attrs
 
 from skillstat_agg._buckets import from_microseconds, microseconds
 from skillstat_agg._deltas import Deltas
-from skillstat_agg._events import Place, Position
+from skillstat_agg._events import Place, Position, RecordedEvent
 from skillstat_agg._projections import Projection
 from skillstat_agg.errors import InvalidProjectionError, TableChangedError
 
@@ -77,16 +77,6 @@ class Cursor:
             updated_at=at,
         )
 
-    def taken_over(self, projection: Projection, at: datetime) -> Cursor:
-        """Return the record after *projection*, which extends its table, took the stats over."""
-        return attrs.evolve(
-            self,
-            controls=controls_after(self.controls, projection, Deltas({}, {}, {})),
-            revision=self.revision + 1,
-            table=projection.table,
-            updated_at=at,
-        )
-
     def to_json(self) -> str:
         """Return the record as one text, for a store that keeps it whole; see `from_json`."""
         place = self.place
@@ -127,37 +117,80 @@ class Commit:
 
     Attributes:
         expected: The record that the page was read from.
-        place: Place of the last event of the page.
-        count: Number of events of the page.
+        place: Place of the last event of the page; that of the record where there is none.
+        count: Number of events of the page, whatever becomes of them; 0: nothing is new,
+            and what lay in quarantine is counted.
         checksum: Sum of their fingerprints, modulo ``CHECKSUM_RANGE``.
         projection: The projection, whose table made the deltas and is stored.
         deltas: What to add.
+        parked: Events of the page that the table cannot count, in their order: they go
+            into quarantine.
+        taught: Events that lie in quarantine and are in the deltas: they leave it.
+        forgotten: Number of events that `without` has left out.
     """
 
     expected: Cursor
-    place: Place
+    place: Place | None
     count: int
     checksum: int
     projection: Projection
     deltas: Deltas
+    parked: tuple[RecordedEvent, ...] = ()
+    taught: tuple[RecordedEvent, ...] = ()
+    forgotten: int = 0
 
-    def cursor(self, applied: Deltas, at: datetime) -> Cursor:
-        """Return the record to store.
+    @property
+    def skills(self) -> frozenset[str]:
+        """The skills that a store looks up, in the commit's transaction: are they forgotten?"""
+        return frozenset(self.deltas.totals).union(each.event.skill_id for each in self.parked)
+
+    def without(self, forgotten: frozenset[str]) -> Commit:
+        """Return the commit to apply: the same without what concerns forgotten skills.
 
         Args:
-            applied: The deltas without those of forgotten skills.
+            forgotten: Those of `skills` that are forgotten.
+        """
+        if not forgotten:
+            return self
+        deltas = self.deltas.without(forgotten)
+        parked = tuple(each for each in self.parked if each.event.skill_id not in forgotten)
+        counted = sum(self.deltas.events.values()) - sum(deltas.events.values())
+        return attrs.evolve(
+            self,
+            deltas=deltas,
+            parked=parked,
+            forgotten=self.forgotten + counted + len(self.parked) - len(parked),
+        )
+
+    def cursor(self, at: datetime) -> Cursor:
+        """Return the record to store, once the rest of the commit is applied.
+
+        Args:
             at: The store's clock.
         """
+        before = self.expected
         return attrs.evolve(
-            self.expected,
+            before,
             place=self.place,
-            count=self.expected.count + self.count,
-            checksum=(self.expected.checksum + self.checksum) % CHECKSUM_RANGE,
-            controls=controls_after(self.expected.controls, self.projection, applied),
-            revision=self.expected.revision + 1,
+            count=before.count + self.count,
+            checksum=(before.checksum + self.checksum) % CHECKSUM_RANGE,
+            controls=controls_after(before.controls, self.projection, self.deltas),
+            parked=before.parked + len(self.parked) - len(self.taught),
+            dropped=_more(
+                before.dropped,
+                forgotten=self.forgotten,
+                expired=sum(self.deltas.expired.values()),
+            ),
+            revision=before.revision + 1,
             table=self.projection.table,
             updated_at=at,
         )
+
+
+def _more(dropped: Mapping[str, int], **more: int) -> dict[str, int]:
+    """Return the numbers of dropped events by reason, after more of them were dropped."""
+    met = {reason: number for reason, number in more.items() if number}
+    return {**dropped, **{reason: dropped.get(reason, 0) + met[reason] for reason in met}}
 
 
 def controls_after(
@@ -180,7 +213,8 @@ class CommitResult:
     Attributes:
         cursor: The record as it is stored now.
         rows: Number of rows of totals and rollups that were written.
-        forgotten: Number of events that were dropped because their skill is forgotten.
+        forgotten: Number of events that were dropped because their skill is forgotten,
+            as in the commit that was applied.
         changed: The skills whose numbers changed, or appeared.
     """
 
@@ -197,7 +231,7 @@ def check_table(cursor: Cursor, projection: Projection) -> None:
         TableChangedError: If they cannot.
     """
     if cursor.table != projection.table:
-        difference = projection.difference_from(_stored(cursor))
+        difference = projection.difference_from(stored_projection(cursor))
         if difference is not None:
             raise TableChangedError(projection.name, difference)
 
@@ -212,14 +246,19 @@ def check_readable(cursor: Cursor, projection: Projection) -> Projection:
     """
     if cursor.table == projection.table:
         return projection
-    stored = _stored(cursor)
+    stored = stored_projection(cursor)
     difference = projection.difference_from(stored)
     if difference is not None and stored.difference_from(projection) is not None:
         raise TableChangedError(projection.name, difference)
     return stored
 
 
-def _stored(cursor: Cursor) -> Projection:
+def stored_projection(cursor: Cursor) -> Projection:
+    """Return the projection that the stats were made with.
+
+    Raises:
+        TableChangedError: If the record holds no table.
+    """
     try:
         return _projection_of(cursor.table)
     except InvalidProjectionError as error:

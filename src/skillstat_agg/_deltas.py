@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 import attrs
@@ -15,6 +16,8 @@ from skillstat_agg._tallies import Tally
 
 Key = TypeVar("Key")
 Sums = TypeVar("Sums", bound=dict[str, int] | dict[tuple[int, str], int])
+
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 @attrs.frozen
@@ -28,12 +31,15 @@ class Deltas:
             its first event gives a skill its row.
         rollups: Changes of the rollup columns, in the order of ``Projection.columns``,
             by granularity, then by number of the bucket and skill. Nothing but zeros
-            is left out.
+            is left out, and so is what belongs into an expired bucket.
+        expired: Number of events, by skill, of which a rollup was left out because its
+            bucket has expired; they count in the totals.
     """
 
     events: Mapping[str, int]
     totals: Mapping[str, tuple[int, ...]]
     rollups: Mapping[Granularity, Mapping[tuple[int, str], tuple[int, ...]]]
+    expired: Mapping[str, int] = attrs.field(factory=dict)
 
     def without(self, skill_ids: frozenset[str]) -> Deltas:
         """Return the same without everything that concerns these skills."""
@@ -46,6 +52,7 @@ class Deltas:
                 granularity: {key: row for key, row in rows.items() if key[1] not in skill_ids}
                 for granularity, rows in self.rollups.items()
             },
+            {skill: count for skill, count in self.expired.items() if skill not in skill_ids},
         )
 
 
@@ -69,7 +76,9 @@ def can_count(projection: Projection, tally: Tally) -> bool:
     )
 
 
-def deltas_of(projection: Projection, tally: Tally) -> Deltas:
+def deltas_of(
+    projection: Projection, tally: Tally, expired: Mapping[str, int] = _NOTHING
+) -> Deltas:
     """Return what *tally* adds, by the table of *projection*.
 
     Linear: the deltas of a sum of tallies are the sums of their deltas.
@@ -77,6 +86,7 @@ def deltas_of(projection: Projection, tally: Tally) -> Deltas:
     Args:
         projection: The projection.
         tally: A tally that its table `can_count`, at its granularity `finest`.
+        expired: The rollups that are gone for good, as in ``Cursor.expired``.
     """
     events: dict[str, int] = {}
     counters: list[dict[str, int]] = [{} for _ in projection.counters]
@@ -113,8 +123,34 @@ def deltas_of(projection: Projection, tally: Tally) -> Deltas:
     return Deltas(
         events,
         _rows(events, counters),
-        {each: _at(each, projection.finest, columns) for each in projection.granularities},
+        {
+            each: _since(expired.get(each.value), _at(each, projection.finest, columns))
+            for each in projection.granularities
+        },
+        _left_out(projection, tally, expired) if expired else {},
     )
+
+
+def _since(
+    first: int | None, rows: dict[tuple[int, str], tuple[int, ...]]
+) -> dict[tuple[int, str], tuple[int, ...]]:
+    """Return the rows of the bucket *first* and of those after it; of all, where it is None."""
+    return rows if first is None else {key: row for key, row in rows.items() if key[0] >= first}
+
+
+def _left_out(projection: Projection, tally: Tally, expired: Mapping[str, int]) -> dict[str, int]:
+    """Return how many events of each skill have a rollup in a bucket that has expired."""
+    # As numbers of the finest buckets, the first of which is kept at every granularity.
+    first = max(
+        expired[each.value] * (each.length // projection.finest.length)
+        for each in projection.granularities
+        if each.value in expired
+    )
+    counts: dict[str, int] = {}
+    for (skill, kind, bucket), count in tally.counts.items():
+        if bucket < first and projection.kinds[kind].rollups:
+            counts[skill] = counts.get(skill, 0) + count
+    return counts
 
 
 def _fixed(

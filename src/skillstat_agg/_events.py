@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from hashlib import blake2b
@@ -233,6 +234,44 @@ class RecordedEvent:
     event: Event
     recorded_at: datetime
     fingerprint: int
+
+    def to_json(self) -> str:
+        """Return it as one text, for a store that keeps it whole; see `from_json`."""
+        event = self.event
+        fields = {
+            **attrs.asdict(event, recurse=False),
+            "occurred_at": microseconds(event.occurred_at),
+            "deltas": None if event.deltas is None else dict(event.deltas),
+            "position": str(self.position),
+            "recorded_at": microseconds(self.recorded_at),
+            "fingerprint": self.fingerprint,
+        }
+        return json.dumps({name: value for name, value in fields.items() if value is not None})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the event that `to_json` made *text* from.
+
+        Raises:
+            ValueError: If it is not such a text.
+        """
+        try:
+            fields = json.loads(text)
+            return cls(
+                position=Position.parse(fields.pop("position")),
+                recorded_at=from_microseconds(fields.pop("recorded_at")),
+                fingerprint=fields.pop("fingerprint"),
+                event=Event(**{**fields, "occurred_at": from_microseconds(fields["occurred_at"])}),
+            )
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
+            raise ValueError(f"not a recorded event: {error}") from error
 
 
 def check_deltas(deltas: Mapping[str, int]) -> Mapping[str, int]:

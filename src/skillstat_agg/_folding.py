@@ -7,17 +7,19 @@ there again with ``await``, and a test holds the two texts equal. What calls non
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
 from skillstat_agg._commits import Commit, CommitResult, Cursor, check_table
 from skillstat_agg._deltas import deltas_of
-from skillstat_agg._events import Place
-from skillstat_agg._pages import TalliedPage, check_bounds, countable, countable_part
+from skillstat_agg._events import RecordedEvent
+from skillstat_agg._pages import Portion, check_bounds, countable, countable_part
 from skillstat_agg._projections import Projection
+from skillstat_agg._quarantine import Uncountable, taught_by
 from skillstat_agg._stores import EventStore, StatsStore
-from skillstat_agg.errors import CursorConflictError, StoreContractError
+from skillstat_agg._tallies import Tally
+from skillstat_agg.errors import CursorConflictError, OutOfRangeError, StoreContractError
 
 log = logging.getLogger("skillstat_agg")
 
@@ -32,8 +34,11 @@ class FoldReport:
     Attributes:
         events: Events folded: those the cursor moved over, dropped ones included.
         rows: Rows of totals and rollups written.
-        dropped: Events that count nowhere, by reason; every reason is there. Reasons:
-            ``"forgotten"`` (the skill was).
+        parked: Events among them that the table cannot count and that went into quarantine.
+        taught: Events that lay in quarantine and count now. They were folded before.
+        dropped: Events that were left out of something, by reason; every reason is there.
+            Reasons: ``"forgotten"`` (the skill was: they count nowhere), ``"expired"``
+            (a rollup bucket was: they count in the totals).
         conflicts: Commits lost to another worker. Their events are in that worker's
             report, not here.
         before: The cursor that the fold started from.
@@ -43,6 +48,8 @@ class FoldReport:
 
     events: int
     rows: int
+    parked: int
+    taught: int
     dropped: Mapping[str, int] = attrs.field(hash=False)
     conflicts: int
     before: Cursor
@@ -52,8 +59,13 @@ class FoldReport:
     def __str__(self) -> str:
         where = "at the frontier" if self.at_frontier else "more remain"
         dropped = sum(self.dropped.values())
+        aside = "".join(
+            f" {number} {what},"
+            for number, what in ((self.parked, "parked"), (self.taught, "taught"))
+            if number
+        )
         return (
-            f"{self.events} events folded, {self.rows} rows written, {dropped} dropped,"
+            f"{self.events} events folded, {self.rows} rows written,{aside} {dropped} dropped,"
             f" {self.conflicts} conflicts, {where}"
         )
 
@@ -62,6 +74,8 @@ class FoldReport:
         return FoldReport(
             events=self.events + later.events,
             rows=self.rows + later.rows,
+            parked=self.parked + later.parked,
+            taught=self.taught + later.taught,
             dropped={reason: n + later.dropped[reason] for reason, n in self.dropped.items()},
             conflicts=self.conflicts + later.conflicts,
             before=self.before,
@@ -76,36 +90,41 @@ def fold_page(
     *,
     page: int = DEFAULT_PAGE,
     max_skills: int | None = None,
+    uncountable: Uncountable = Uncountable.HALT,
     on_commit: Callable[[frozenset[str]], object] | None = None,
 ) -> FoldReport:
     """Fold one page of events in one commit.
 
     Losing the race against another worker is an ordinary outcome: the report says
-    ``conflicts=1``, nothing was written, and the next call reads anew.
+    ``conflicts=1``, nothing was written, and the next call reads anew. The first fold
+    with a table that knows more kinds counts what lies in quarantine of those kinds in
+    its commit, also where no event is new.
 
     Args:
         events: The log.
         stats: The stats of one projection.
         page: How many events at most.
-        max_skills: How many skills at most; never overshot. None: any number.
+        max_skills: How many skills at most; never overshot by what is new. None: any number.
+        uncountable: What to do with an event that the table cannot count.
         on_commit: Called after the commit with the skills whose numbers changed, which
             may be none. What it raises ends the fold; the commit stays. It is not called
             again if the process dies first.
 
     Raises:
         InvalidBoundError: If a bound is below 1.
-        UncountableEventError: If the table cannot count an event. Everything before it
-            is committed and the cursor stands before it.
+        UncountableEventError: If the table cannot count an event, and such events are not
+            parked. Everything before it is committed and the cursor stands before it.
         UnreadableEventError: If somebody else wrote nonsense into the log. As before.
         TableChangedError: If the stats were made with a table that this one does not
             extend.
         HistoryChangedError: If the log is not the one that was folded so far.
         OpenTransactionError: If a connection is inside a transaction.
-        OutOfRangeError: If a sum would leave signed 64 bits.
-        StoreContractError: If a page breaks a law of its protocol.
+        OutOfRangeError: If a sum would leave signed 64 bits with one event. The page was
+            halved down to it, and everything before it is committed.
+        StoreContractError: If a page, or a quarantine, breaks a law of its protocol.
     """
     check_bounds(page=page, max_skills=max_skills)
-    return _fold(events, stats, stats.cursor(), page, max_skills, on_commit)
+    return _fold(events, stats, stats.cursor(), page, max_skills, uncountable, on_commit)
 
 
 def drain(
@@ -115,6 +134,7 @@ def drain(
     page: int = DEFAULT_PAGE,
     max_events: int | None = None,
     max_skills: int | None = None,
+    uncountable: Uncountable = Uncountable.HALT,
     on_commit: Callable[[frozenset[str]], object] | None = None,
 ) -> FoldReport:
     """Fold page after page until the frontier, or the bound, is reached.
@@ -127,7 +147,8 @@ def drain(
         stats: The stats of one projection.
         page: How many events per page, and so per commit, at most.
         max_events: How many events in all at most; never overshot. None: any number.
-        max_skills: How many skills per commit at most; never overshot. None: any number.
+        max_skills: How many skills per commit at most, as in `fold_page`. None: any number.
+        uncountable: What to do with an event that the table cannot count.
         on_commit: Called after each commit, as in `fold_page`.
 
     Raises:
@@ -137,7 +158,9 @@ def drain(
     report = start(stats.cursor())
     while not report.at_frontier and report.events != max_events:
         limit = page if max_events is None else min(page, max_events - report.events)
-        report = report.then(_fold(events, stats, report.after, limit, max_skills, on_commit))
+        report = report.then(
+            _fold(events, stats, report.after, limit, max_skills, uncountable, on_commit)
+        )
     return end(report)
 
 
@@ -147,46 +170,79 @@ def _fold(
     cursor: Cursor,
     limit: int,
     max_skills: int | None,
+    uncountable: Uncountable,
     on_commit: Callable[[frozenset[str]], object] | None,
 ) -> FoldReport:
     """Fold one page after *cursor*, which may be out of date by now."""
     projection = stats.projection
     check_table(cursor, projection)
-    tallied, fault = None, None
+    taught: tuple[RecordedEvent, ...] = ()
+    if cursor.parked and cursor.table != projection.table:
+        quarantine = stats.quarantine(limit=cursor.parked)
+        if quarantine.cursor != cursor:
+            return lost_race(cursor, quarantine.cursor)
+        taught = taught_by(projection, quarantine)
+    portion = None
     tally = getattr(events, "tally", None)  # a `TallyStore`, be it behind a proxy
     if max_skills is None and tally is not None:
-        tallied = countable(
+        portion = countable(
             tally(cursor.place, limit=limit, granularity=projection.finest),
             cursor,
             limit,
             projection,
         )
-    if tallied is None:
+    if portion is None:
         page = events.read(cursor.place, limit=limit)
-        tallied, fault = countable_part(page, cursor, limit, projection, max_skills)
-    if tallied.place is None:
-        return nothing_folded(cursor, at_frontier=True)
+        portion = countable_part(page, cursor, limit, projection, max_skills, uncountable)
+    if portion.page.place is None and not taught:
+        return no_page(cursor, portion)
     try:
-        result = stats.commit(commit_of(cursor, tallied, tallied.place, projection))
+        result = stats.commit(commit_of(cursor, portion, taught, projection))
     except CursorConflictError:
         return lost_race(cursor, stats.cursor())
+    except OutOfRangeError as error:
+        half = half_of(limit, portion, error)
+        return _fold(events, stats, cursor, half, max_skills, uncountable, on_commit)
     if on_commit is not None:
         on_commit(result.changed)
-    if fault is not None:
-        raise fault
-    return folded(cursor, tallied, result)
+    if portion.fault is not None:
+        raise portion.fault
+    return folded(cursor, portion, len(taught), result)
 
 
-def commit_of(cursor: Cursor, page: TalliedPage, place: Place, projection: Projection) -> Commit:
-    """Return the commit that takes *cursor* over a tallied page that ends at *place*."""
+def commit_of(
+    cursor: Cursor, portion: Portion, taught: Sequence[RecordedEvent], projection: Projection
+) -> Commit:
+    """Return the commit that takes *cursor* over a portion, and counts what was taught."""
+    page = portion.page
+    tally = page.tally
+    if taught:
+        tally += Tally.of((recorded.event for recorded in taught), projection.finest)
     return Commit(
         expected=cursor,
-        place=place,
+        place=cursor.place if page.place is None else page.place,
         count=page.count,
         checksum=page.checksum,
         projection=projection,
-        deltas=deltas_of(projection, page.tally),
+        deltas=deltas_of(projection, tally, cursor.expired),
+        parked=portion.parked,
+        taught=tuple(taught),
     )
+
+
+def half_of(limit: int, portion: Portion, error: OutOfRangeError) -> int:
+    """Return how many events to try after a portion whose sums leave the range.
+
+    Raises:
+        OutOfRangeError: If the portion is one event already, or none.
+    """
+    page = portion.page
+    most = min(limit, page.count)
+    if most > 1:
+        return most // 2
+    if page.place is None:
+        raise error
+    raise attrs.evolve(error, position=str(page.place.position)) from error
 
 
 def start(cursor: Cursor) -> FoldReport:
@@ -207,12 +263,25 @@ def end(report: FoldReport) -> FoldReport:
     return report
 
 
+def no_page(cursor: Cursor, portion: Portion) -> FoldReport:
+    """Return the report of a fold that met no event it could take.
+
+    Raises:
+        UncountableEventError: If that is because the table cannot count the next one.
+    """
+    if portion.fault is not None:
+        raise portion.fault
+    return nothing_folded(cursor, at_frontier=True)
+
+
 def nothing_folded(cursor: Cursor, *, at_frontier: bool) -> FoldReport:
     """Return the report of a fold that met no event."""
     return FoldReport(
         events=0,
         rows=0,
-        dropped={"forgotten": 0},
+        parked=0,
+        taught=0,
+        dropped={"forgotten": 0, "expired": 0},
         conflicts=0,
         before=cursor,
         after=cursor,
@@ -237,8 +306,17 @@ def lost_race(cursor: Cursor, current: Cursor) -> FoldReport:
     return attrs.evolve(report, conflicts=1, before=cursor)
 
 
-def folded(cursor: Cursor, page: TalliedPage, result: CommitResult) -> FoldReport:
-    """Return the report of a fold that committed."""
+def folded(cursor: Cursor, portion: Portion, taught: int, result: CommitResult) -> FoldReport:
+    """Return the report of a fold that committed.
+
+    Args:
+        cursor: The record before it.
+        portion: What it has folded.
+        taught: How many events left quarantine.
+        result: What the commit did.
+    """
+    page, after = portion.page, result.cursor
+    expired = after.dropped.get("expired", 0) - cursor.dropped.get("expired", 0)
     log.debug(
         "%s: Fetched %d events, %d skills changed",
         cursor.projection,
@@ -248,10 +326,12 @@ def folded(cursor: Cursor, page: TalliedPage, result: CommitResult) -> FoldRepor
     return FoldReport(
         events=page.count,
         rows=result.rows,
-        dropped={"forgotten": result.forgotten},
+        parked=after.parked - cursor.parked + taught,
+        taught=taught,
+        dropped={"forgotten": result.forgotten, "expired": expired},
         conflicts=0,
         before=cursor,
-        after=result.cursor,
+        after=after,
         at_frontier=page.is_last,
     )
 

@@ -6,8 +6,9 @@ import attrs
 
 from skillstat_agg._commits import CHECKSUM_RANGE, Cursor
 from skillstat_agg._deltas import can_count
-from skillstat_agg._events import Place, Position, RecordedEvent
+from skillstat_agg._events import Event, Place, Position, RecordedEvent
 from skillstat_agg._projections import Projection
+from skillstat_agg._quarantine import Uncountable
 from skillstat_agg._tallies import Tally
 from skillstat_agg.errors import InvalidBoundError, StoreContractError, UncountableEventError
 
@@ -52,9 +53,25 @@ class TalliedPage:
     is_last: bool
 
 
+@attrs.frozen(kw_only=True)
+class Portion:
+    """What one commit takes of the log.
+
+    Attributes:
+        page: The tally of what is counted; its number, checksum and place cover what is
+            parked, too.
+        parked: The events that the table cannot count and that are set aside.
+        fault: The error to raise after the commit; None: there is none.
+    """
+
+    page: TalliedPage
+    parked: tuple[RecordedEvent, ...] = ()
+    fault: UncountableEventError | None = None
+
+
 def countable(
     page: TalliedPage | None, cursor: Cursor, limit: int, projection: Projection
-) -> TalliedPage | None:
+) -> Portion | None:
     """Return a tallied page that can be committed; None where it has to be read plainly.
 
     Raises:
@@ -70,47 +87,56 @@ def countable(
     if page.place is not None:
         _check_after(page.place, cursor.place)
         _check_frontier(page.place.position, page.frontier)
-    return page
+    return Portion(page=page)
 
 
 def countable_part(
-    page: Page, cursor: Cursor, limit: int, projection: Projection, max_skills: int | None
-) -> tuple[TalliedPage, UncountableEventError | None]:
+    page: Page,
+    cursor: Cursor,
+    limit: int,
+    projection: Projection,
+    max_skills: int | None,
+    uncountable: Uncountable,
+) -> Portion:
     """Return what of a plain page can be committed, tallied, and why it ends there.
 
     It is the whole page, or what stands before an event that the table cannot count (then
-    the error to raise after the commit comes with it), or before one skill too many.
+    the error to raise after the commit comes with it) unless that is parked, or before one
+    skill too many.
 
     Raises:
         StoreContractError: If the page breaks a law.
-        UncountableEventError: If the first event is one that the table cannot count.
     """
     _check_order(page, cursor)
     _check_size(page, len(page.events), limit)
     taken: list[RecordedEvent] = []
+    counted: list[Event] = []
+    parked: list[RecordedEvent] = []
     skills: set[str] = set()
     fault: UncountableEventError | None = None
     for recorded in page.events:
         try:
             projection.check(recorded.event)
         except UncountableEventError as error:
-            fault = attrs.evolve(error, position=str(recorded.position))
-            break
-        skills.add(recorded.event.skill_id)
-        if max_skills is not None and len(skills) > max_skills:
-            break
+            if uncountable is Uncountable.HALT:
+                fault = attrs.evolve(error, position=str(recorded.position))
+                break
+            parked.append(recorded)
+        else:
+            skills.add(recorded.event.skill_id)
+            if max_skills is not None and len(skills) > max_skills:
+                break
+            counted.append(recorded.event)
         taken.append(recorded)
-    if fault is not None and not taken:
-        raise fault
     tallied = TalliedPage(
-        tally=Tally.of((recorded.event for recorded in taken), projection.finest),
+        tally=Tally.of(counted, projection.finest),
         count=len(taken),
         checksum=sum(recorded.fingerprint for recorded in taken) % CHECKSUM_RANGE,
         place=Place(page.epoch, taken[-1].position, taken[-1].fingerprint) if taken else None,
         frontier=page.frontier,
         is_last=page.is_last and len(taken) == len(page.events),
     )
-    return tallied, fault
+    return Portion(page=tallied, parked=tuple(parked), fault=fault)
 
 
 def _check_order(page: Page, cursor: Cursor) -> None:

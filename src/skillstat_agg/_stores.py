@@ -18,6 +18,7 @@ from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._events import Event, Place, Position
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import Projection
+from skillstat_agg._quarantine import Quarantine
 
 Counters: TypeAlias = Mapping[str, int]
 """Signed sums by name of the counter or rollup column."""
@@ -88,6 +89,21 @@ class Rollups(Mapping[datetime, Counters]):
 
     def __len__(self) -> int:
         return len(self.by_start)
+
+
+@attrs.frozen(kw_only=True)
+class Expired:
+    """What one step of an expiry did.
+
+    Attributes:
+        cursor: The record as it is stored now.
+        rows: Number of rows of rollups that were deleted.
+        is_last: Whether everything that was to expire is gone.
+    """
+
+    cursor: Cursor
+    rows: int
+    is_last: bool
 
 
 def shown(sums: Counters) -> Counters:
@@ -210,8 +226,12 @@ class StatsStore(Protocol):
         one_snapshot: Totals and rollups are returned with the cursor of their snapshot.
             They can be read with a table that extends the stored one, or that it
             extends; what is not counted yet is 0.
-        forgotten: A forgotten skill has no numbers and never gets any; the commit that
-            meets its events counts them as dropped.
+        forgotten: A forgotten skill has no numbers, and nothing in quarantine, and never
+            gets any; the commit that meets its events counts them as dropped.
+        quarantined: What a commit parks lies in quarantine from that commit on, as it
+            stands in the log and once, until a commit counts it or its skill is forgotten.
+            A store that takes a table over before the first commit counts what that
+            teaches in the same transaction.
     """
 
     @property
@@ -229,6 +249,10 @@ class StatsStore(Protocol):
 
     def commit(self, commit: Commit, /) -> CommitResult:
         """Add the deltas and store the new cursor record, in one transaction.
+
+        What is parked goes into quarantine and what was taught leaves it, in the same
+        transaction. A skill that is forgotten is left out of all of it:
+        ``commit.without(forgotten)`` is what there is to apply.
 
         Raises:
             CursorConflictError: If the stored record is not ``commit.expected``.
@@ -276,18 +300,62 @@ class StatsStore(Protocol):
         """
         ...
 
+    def quarantine(self, *, limit: int) -> Quarantine:
+        """Return at most *limit* (at least 1) events that the table cannot count.
+
+        They come with the cursor of their snapshot, in the order of their positions.
+
+        Raises:
+            InvalidBoundError: If *limit* is below 1.
+            OpenTransactionError: If the connection is inside a transaction.
+        """
+        ...
+
     def forget(self, skill_id: str, /) -> bool:
         """Drop a skill for good, from every projection of the stats database.
 
-        Its totals and rollups go, the control totals are lowered by them and every
-        cursor's revision grows, so that no commit in flight revives it. Later events of
-        the skill are dropped and counted. It cannot be undone.
+        Its totals, its rollups and what it has in quarantine go, the control totals and
+        the number of parked events are lowered by them, and every cursor's revision
+        grows, so that no commit in flight revives it. Later events of the skill are
+        dropped and counted. It cannot be undone.
 
         Returns:
             Whether the skill was not forgotten before.
 
         Raises:
             InvalidEventError: If *skill_id* cannot be one.
+            OpenTransactionError: If the connection is inside a transaction.
+        """
+        ...
+
+
+@runtime_checkable
+class RetentionStore(Protocol):
+    """A stats store that can let rollups expire: their rows go, the totals stay.
+
+    Laws:
+        expired: A rollup bucket that has expired has no rows and never gets any. What
+            goes, goes oldest first and bucket by bucket; the transaction that deletes it
+            lowers the control totals by it, stores the first bucket that is kept, and
+            raises the revision.
+    """
+
+    def expire(self, granularity: Granularity, first: int, /, *, limit: int) -> Expired:
+        """Delete the rollups of buckets before *first*, in one bounded transaction.
+
+        As many buckets go, the oldest first, as hold at most *limit* rows together, and at
+        least one. The record then says which is the first that is kept: *first* where
+        everything is gone, or a bucket before it. Where that bucket, or a later one, is the
+        first already, nothing is written.
+
+        Args:
+            granularity: One of the projection's.
+            first: Number of the first bucket to keep.
+            limit: How many rows at most, unless one bucket alone has more.
+
+        Raises:
+            InvalidBoundError: If *limit* is below 1.
+            InvalidProjectionError: If the projection has no such granularity.
             OpenTransactionError: If the connection is inside a transaction.
         """
         ...

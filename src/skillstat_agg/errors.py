@@ -76,7 +76,8 @@ class UncountableEventError(SkillstatError):
 
     From ``append``: nothing of that call was stored. From a fold: everything before
     the event is committed, the cursor stands before it, and the event is still in the
-    log. Reaction: teach the table the kind, or declare it as ``RETIRED``.
+    log. Reaction: teach the table the kind, declare it as ``RETIRED``, or let the fold park
+    such events.
 
     Attributes:
         reason: What is wrong, as a sentence without a full stop.
@@ -222,20 +223,28 @@ class OpenTransactionError(SkillstatError):
 class OutOfRangeError(SkillstatError, OverflowError):
     """A sum would leave the range of signed 64 bits. Nothing was written.
 
+    From a fold: everything before the event is committed, the cursor stands before it.
+    Reaction: append a correction, an event that takes the sum back. The next fold counts
+    both, if one page holds them.
+
     Attributes:
         projection: Name of the projection.
         skill_id: The skill whose sum it is.
         counter: The counter, or the rollup column with its granularity (``day.downloads``).
+        position: The place in the log, as text, of the event that makes it so; None where
+            it is not known, as when a store raises it.
     """
 
     projection: str
     skill_id: str
     counter: str
+    position: str | None = None
 
     def __str__(self) -> str:
+        event = "" if self.position is None else f" with the event at position {self.position}"
         return (
             f"projection {self.projection!r}: {self.counter} of skill {self.skill_id!r}"
-            " would leave the range of signed 64 bits"
+            f" would leave the range of signed 64 bits{event}"
         )
 
 

@@ -1,11 +1,20 @@
 """The asynchronous twin: the same functions over stores whose methods are coroutines.
 
-The laws of the stores are those of `skillstat_agg.EventStore`, `TallyStore` and `StatsStore`;
-only the calls are awaited. The text of the functions is that of the synchronous ones with
-``async`` and ``await``, and a test holds the two equal, module by module.
+The laws of the stores are those of `skillstat_agg.EventStore`, `TallyStore`, `StatsStore` and
+`RetentionStore`; only the calls are awaited. The text of the functions is that of the
+synchronous ones with ``async`` and ``await``, and a test holds the two equal, module by module.
 """
 
 from skillstat_agg.aio._folding import drain, fold_page
-from skillstat_agg.aio._stores import EventStore, StatsStore, TallyStore
+from skillstat_agg.aio._retention import expire
+from skillstat_agg.aio._stores import EventStore, RetentionStore, StatsStore, TallyStore
 
-__all__ = ["EventStore", "StatsStore", "TallyStore", "drain", "fold_page"]
+__all__ = [
+    "EventStore",
+    "RetentionStore",
+    "StatsStore",
+    "TallyStore",
+    "drain",
+    "expire",
+    "fold_page",
+]

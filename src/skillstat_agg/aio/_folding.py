@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from skillstat_agg._commits import Cursor, check_table
+from skillstat_agg._events import RecordedEvent
 from skillstat_agg._folding import (
     DEFAULT_PAGE,
     FoldReport,
     commit_of,
     end,
     folded,
+    half_of,
     lost_race,
-    nothing_folded,
+    no_page,
     start,
 )
 from skillstat_agg._pages import check_bounds, countable, countable_part
+from skillstat_agg._quarantine import Uncountable, taught_by
 from skillstat_agg.aio._stores import EventStore, StatsStore
-from skillstat_agg.errors import CursorConflictError
+from skillstat_agg.errors import CursorConflictError, OutOfRangeError
 
 
 async def fold_page(
@@ -26,36 +29,43 @@ async def fold_page(
     *,
     page: int = DEFAULT_PAGE,
     max_skills: int | None = None,
+    uncountable: Uncountable = Uncountable.HALT,
     on_commit: Callable[[frozenset[str]], Awaitable[object]] | None = None,
 ) -> FoldReport:
     """Fold one page of events in one commit.
 
     Losing the race against another worker is an ordinary outcome: the report says
-    ``conflicts=1``, nothing was written, and the next call reads anew.
+    ``conflicts=1``, nothing was written, and the next call reads anew. The first fold
+    with a table that knows more kinds counts what lies in quarantine of those kinds in
+    its commit, also where no event is new.
 
     Args:
         events: The log.
         stats: The stats of one projection.
         page: How many events at most.
-        max_skills: How many skills at most; never overshot. None: any number.
+        max_skills: How many skills at most; never overshot by what is new. None: any number.
+        uncountable: What to do with an event that the table cannot count.
         on_commit: Called after the commit with the skills whose numbers changed, which
             may be none. What it raises ends the fold; the commit stays. It is not called
             again if the process dies first.
 
     Raises:
         InvalidBoundError: If a bound is below 1.
-        UncountableEventError: If the table cannot count an event. Everything before it
-            is committed and the cursor stands before it.
+        UncountableEventError: If the table cannot count an event, and such events are not
+            parked. Everything before it is committed and the cursor stands before it.
         UnreadableEventError: If somebody else wrote nonsense into the log. As before.
         TableChangedError: If the stats were made with a table that this one does not
             extend.
         HistoryChangedError: If the log is not the one that was folded so far.
         OpenTransactionError: If a connection is inside a transaction.
-        OutOfRangeError: If a sum would leave signed 64 bits.
-        StoreContractError: If a page breaks a law of its protocol.
+        OutOfRangeError: If a sum would leave signed 64 bits with one event. The page was
+            halved down to it, and everything before it is committed.
+        StoreContractError: If a page, or a quarantine, breaks a law of its protocol.
     """
     check_bounds(page=page, max_skills=max_skills)
-    return await _fold(events, stats, await stats.cursor(), page, max_skills, on_commit)
+    return await _fold(
+        events, stats, await stats.cursor(), page, max_skills, uncountable, on_commit
+    )
 
 
 async def drain(
@@ -65,6 +75,7 @@ async def drain(
     page: int = DEFAULT_PAGE,
     max_events: int | None = None,
     max_skills: int | None = None,
+    uncountable: Uncountable = Uncountable.HALT,
     on_commit: Callable[[frozenset[str]], Awaitable[object]] | None = None,
 ) -> FoldReport:
     """Fold page after page until the frontier, or the bound, is reached.
@@ -77,7 +88,8 @@ async def drain(
         stats: The stats of one projection.
         page: How many events per page, and so per commit, at most.
         max_events: How many events in all at most; never overshot. None: any number.
-        max_skills: How many skills per commit at most; never overshot. None: any number.
+        max_skills: How many skills per commit at most, as in `fold_page`. None: any number.
+        uncountable: What to do with an event that the table cannot count.
         on_commit: Called after each commit, as in `fold_page`.
 
     Raises:
@@ -87,7 +99,9 @@ async def drain(
     report = start(await stats.cursor())
     while not report.at_frontier and report.events != max_events:
         limit = page if max_events is None else min(page, max_events - report.events)
-        report = report.then(await _fold(events, stats, report.after, limit, max_skills, on_commit))
+        report = report.then(
+            await _fold(events, stats, report.after, limit, max_skills, uncountable, on_commit)
+        )
     return end(report)
 
 
@@ -97,31 +111,41 @@ async def _fold(
     cursor: Cursor,
     limit: int,
     max_skills: int | None,
+    uncountable: Uncountable,
     on_commit: Callable[[frozenset[str]], Awaitable[object]] | None,
 ) -> FoldReport:
     """Fold one page after *cursor*, which may be out of date by now."""
     projection = stats.projection
     check_table(cursor, projection)
-    tallied, fault = None, None
+    taught: tuple[RecordedEvent, ...] = ()
+    if cursor.parked and cursor.table != projection.table:
+        quarantine = await stats.quarantine(limit=cursor.parked)
+        if quarantine.cursor != cursor:
+            return lost_race(cursor, quarantine.cursor)
+        taught = taught_by(projection, quarantine)
+    portion = None
     tally = getattr(events, "tally", None)  # a `TallyStore`, be it behind a proxy
     if max_skills is None and tally is not None:
-        tallied = countable(
+        portion = countable(
             await tally(cursor.place, limit=limit, granularity=projection.finest),
             cursor,
             limit,
             projection,
         )
-    if tallied is None:
+    if portion is None:
         page = await events.read(cursor.place, limit=limit)
-        tallied, fault = countable_part(page, cursor, limit, projection, max_skills)
-    if tallied.place is None:
-        return nothing_folded(cursor, at_frontier=True)
+        portion = countable_part(page, cursor, limit, projection, max_skills, uncountable)
+    if portion.page.place is None and not taught:
+        return no_page(cursor, portion)
     try:
-        result = await stats.commit(commit_of(cursor, tallied, tallied.place, projection))
+        result = await stats.commit(commit_of(cursor, portion, taught, projection))
     except CursorConflictError:
         return lost_race(cursor, await stats.cursor())
+    except OutOfRangeError as error:
+        half = half_of(limit, portion, error)
+        return await _fold(events, stats, cursor, half, max_skills, uncountable, on_commit)
     if on_commit is not None:
         await on_commit(result.changed)
-    if fault is not None:
-        raise fault
-    return folded(cursor, tallied, result)
+    if portion.fault is not None:
+        raise portion.fault
+    return folded(cursor, portion, len(taught), result)

@@ -12,7 +12,8 @@ from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._events import Event, Place
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import Projection
-from skillstat_agg._stores import Appended, Rollups, Totals
+from skillstat_agg._quarantine import Quarantine
+from skillstat_agg._stores import Appended, Expired, Rollups, Totals
 
 
 class EventStore(Protocol):
@@ -70,6 +71,19 @@ class StatsStore(Protocol):
         """Return the rollups of one skill."""
         ...
 
+    async def quarantine(self, *, limit: int) -> Quarantine:
+        """Return at most *limit* (at least 1) events that the table cannot count."""
+        ...
+
     async def forget(self, skill_id: str, /) -> bool:
         """Drop a skill for good, from every projection of the stats database."""
+        ...
+
+
+@runtime_checkable
+class RetentionStore(Protocol):
+    """Rollups that expire: the law and method of `skillstat_agg.RetentionStore`, awaited."""
+
+    async def expire(self, granularity: Granularity, first: int, /, *, limit: int) -> Expired:
+        """Delete the rollups of buckets before *first*, in one bounded transaction."""
         ...

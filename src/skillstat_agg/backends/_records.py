@@ -81,6 +81,21 @@ def fields_of(cursor: Cursor) -> tuple[int | str | None, ...]:
     )
 
 
+def parked_event(projection: str, recorded: str) -> RecordedEvent:
+    """Return an event in quarantine, whose column *recorded* holds.
+
+    Raises:
+        SchemaError: If other hands have changed it.
+    """
+    try:
+        return RecordedEvent.from_json(recorded)
+    except ValueError as error:
+        raise SchemaError(
+            f"an event in the quarantine of projection {projection!r} was changed by other"
+            f" hands: {error}"
+        ) from error
+
+
 def check_version(found: int, known: int) -> None:
     """Check that tables are of the version that this package works with.
 

@@ -30,7 +30,7 @@ class Check:
         witness: The dangers of which at least one case must have met one, or the check
             is vacuous; see `skillstat_agg.testing`.
         needs: What the harness has to declare: ``"begin"``, ``"io"``, ``"copy"``,
-            ``"raw"``, ``"keeps_time"``, ``"joins"`` or ``"tally"``.
+            ``"raw"``, ``"keeps_time"``, ``"joins"``, ``"tally"`` or ``"expire"``.
         play: Plays one case.
     """
 

@@ -20,10 +20,12 @@ from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._events import Event, Place
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import Projection
+from skillstat_agg._quarantine import Quarantine
 from skillstat_agg._stores import (
     DAY_AHEAD,
     Appended,
     EventStore,
+    Expired,
     Rollups,
     StatsStore,
     Totals,
@@ -175,10 +177,25 @@ class Stats:
         call = partial(self._store.rollups, skill_id, granularity, since=since, until=until)
         return cast(Rollups, self._line.call("rollups", skill_id, call))
 
+    def quarantine(self, *, limit: int) -> Quarantine:
+        """Return what is parked now."""
+        call = partial(self._store.quarantine, limit=limit)
+        return cast(Quarantine, self._line.call("quarantine", None, call))
+
     def forget(self, skill_id: str, /) -> bool:
         """Forget now."""
         call = partial(self._store.forget, skill_id)
         return cast(bool, self._line.call("forget", skill_id, call))
+
+
+class RetainingStats(Stats):
+    """A stats store whose rollups can expire, over a line."""
+
+    def expire(self, granularity: Granularity, first: int, /, *, limit: int) -> Expired:
+        """Let rollups expire now."""
+        call = partial(self._store.expire, granularity, first, limit=limit)
+        given = f"{granularity.value}s before {first}"
+        return cast(Expired, self._line.call("expire", given, call))
 
 
 class SteppedStats:
@@ -220,10 +237,25 @@ class SteppedStats:
         call = partial(self._store.rollups, skill_id, granularity, since=since, until=until)
         return cast(Rollups, await self._line.step("rollups", skill_id, call))
 
+    async def quarantine(self, *, limit: int) -> Quarantine:
+        """Give way, then return what is parked."""
+        call = partial(self._store.quarantine, limit=limit)
+        return cast(Quarantine, await self._line.step("quarantine", None, call))
+
     async def forget(self, skill_id: str, /) -> bool:
         """Give way, then forget."""
         call = partial(self._store.forget, skill_id)
         return cast(bool, await self._line.step("forget", skill_id, call))
+
+
+class SteppedRetaining(SteppedStats):
+    """The same for a store whose rollups can expire."""
+
+    async def expire(self, granularity: Granularity, first: int, /, *, limit: int) -> Expired:
+        """Give way, then let rollups expire."""
+        call = partial(self._store.expire, granularity, first, limit=limit)
+        given = f"{granularity.value}s before {first}"
+        return cast(Expired, await self._line.step("expire", given, call))
 
 
 def events_over(store: EventStore | aio.EventStore, line: Line) -> Events:
@@ -239,3 +271,18 @@ def stepped_events_over(store: EventStore | aio.EventStore, line: Line) -> Stepp
 def has_tally(store: EventStore | aio.EventStore) -> bool:
     """Return whether a store tallies by itself."""
     return callable(getattr(store, "tally", None))
+
+
+def stats_over(store: StatsStore | aio.StatsStore, line: Line) -> Stats:
+    """Return the face that calls at once."""
+    return RetainingStats(store, line) if has_expire(store) else Stats(store, line)
+
+
+def stepped_stats_over(store: StatsStore | aio.StatsStore, line: Line) -> SteppedStats:
+    """Return the face that gives way."""
+    return SteppedRetaining(store, line) if has_expire(store) else SteppedStats(store, line)
+
+
+def has_expire(store: StatsStore | aio.StatsStore) -> bool:
+    """Return whether the rollups of a store can expire."""
+    return callable(getattr(store, "expire", None))

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import attrs
 
 from skillstat_agg import aio
+from skillstat_agg._buckets import Granularity, bucket_of
 from skillstat_agg._events import Event
 from skillstat_agg._folding import DEFAULT_PAGE, FoldReport, drain
-from skillstat_agg._stores import Appended
+from skillstat_agg._projections import Projection
+from skillstat_agg._quarantine import Uncountable
+from skillstat_agg._retention import expire
+from skillstat_agg._stores import Appended, Expired
 from skillstat_agg.errors import EventIdConflictError, InvalidEventError, StoreBusyError
 from skillstat_agg.testing._clients import (
     Line,
-    Stats,
+    RetainingStats,
     SteppedEvents,
+    SteppedRetaining,
     SteppedStats,
     Waiting,
     events_over,
+    has_expire,
     has_tally,
+    stats_over,
     stepped_events_over,
+    stepped_stats_over,
 )
 from skillstat_agg.testing._doors import Door, entering, leaving
 from skillstat_agg.testing._harness import (
@@ -63,6 +72,11 @@ class Committed:
         forgotten: The skills that were forgotten.
         forgetting: Skills whose forget has begun and has not come back, or never will:
             they are forgotten, or not.
+        parks: Whether a worker was told to park what its table cannot count.
+        expired: The first bucket that is kept, by projection and granularity, where some
+            have expired.
+        expiring: The same for an expiry that has begun and has not come back, or never
+            will: some of its steps were done, or none.
         began: How many appends of several calls were begun.
         latest: The largest number of such an append, or of a plain one, that is visible.
     """
@@ -71,6 +85,9 @@ class Committed:
     unsure: list[tuple[Event, ...]] = attrs.field(factory=list)
     forgotten: set[str] = attrs.field(factory=set)
     forgetting: list[str] = attrs.field(factory=list)
+    parks: bool = False
+    expired: dict[tuple[str, str], int] = attrs.field(factory=dict)
+    expiring: list[tuple[tuple[str, str], int]] = attrs.field(factory=list)
     began: int = 0
     latest: int = 0
 
@@ -89,6 +106,17 @@ class Committed:
         except BaseException:
             self.unsure.append(events)
             raise
+
+    @contextmanager
+    def while_expiring(
+        self, projection: Projection, granularity: Granularity, before: datetime
+    ) -> Iterator[None]:
+        """Note that rollups expire meanwhile, and have expired if it comes to its end."""
+        key, first = (projection.name, granularity.value), bucket_of(before, granularity)
+        self.expiring.append((key, first))
+        yield
+        self.expiring.remove((key, first))
+        self.expired[key] = max(first, self.expired.get(key, first))
 
     def add(self, events: Iterable[Event], number: int) -> bool:
         """Note what was committed; return whether something that began later was before it."""
@@ -165,6 +193,7 @@ class Handle:
         events: The event store; each call is made at once.
         stats: The stats store; each call is made at once.
         has_tally: Whether the event store tallies by itself.
+        has_expire: Whether rollups can expire.
         can_begin: Whether appends can be held open.
         is_dead: Whether the client was closed.
         is_dying: Whether the client has died inside a call that is not over yet.
@@ -189,7 +218,8 @@ class Handle:
             raise
         self.has_tally = has_tally(self._client.events)
         self.events = events_over(self._client.events, self._line)
-        self.stats = Stats(self._client.stats, self._line)
+        self.has_expire = has_expire(self._client.stats)
+        self.stats = stats_over(self._client.stats, self._line)
         self.can_begin = self._client.begin is not None
 
     def close(self) -> None:
@@ -244,11 +274,26 @@ class Handle:
         page: int = DEFAULT_PAGE,
         max_events: int | None = None,
         max_skills: int | None = None,
+        uncountable: Uncountable = Uncountable.HALT,
     ) -> FoldReport:
         """Drain now."""
+        self._log.parks |= uncountable is Uncountable.PARK
         return drain(
-            self.events, self.stats, page=page, max_events=max_events, max_skills=max_skills
+            self.events,
+            self.stats,
+            page=page,
+            max_events=max_events,
+            max_skills=max_skills,
+            uncountable=uncountable,
         )
+
+    def expire(
+        self, before: datetime, granularity: Granularity = Granularity.DAY, *, limit: int = 100
+    ) -> Expired:
+        """Let rollups expire now, and remember it."""
+        assert isinstance(self.stats, RetainingStats), "the store has no expire"
+        with self._log.while_expiring(self.stats.projection, granularity, before):
+            return expire(self.stats, granularity, before, limit=limit)
 
     # Actors
 
@@ -257,16 +302,22 @@ class Handle:
         return Actor(self, moves)
 
     def draining(
-        self, *, page: int = DEFAULT_PAGE, plain: bool = False, max_events: int | None = None
+        self,
+        *,
+        page: int = DEFAULT_PAGE,
+        plain: bool = False,
+        max_events: int | None = None,
+        uncountable: Uncountable = Uncountable.HALT,
     ) -> Actor[FoldReport | None]:
         """Return an actor that drains; *plain*: without the store's own tally."""
+        self._log.parks |= uncountable is Uncountable.PARK
         events = (
             SteppedEvents(self._client.events, self._line)
             if plain
             else stepped_events_over(self._client.events, self._line)
         )
-        stats = SteppedStats(self._client.stats, self._line)
-        return self._actor(_drain(events, stats, page, max_events))
+        stats = stepped_stats_over(self._client.stats, self._line)
+        return self._actor(_drain(events, stats, page, max_events, uncountable))
 
     def appending(self, *appends: tuple[Event, ...]) -> Actor[None]:
         """Return an actor that makes these appends, one after the other."""
@@ -289,12 +340,20 @@ class Handle:
         """Return an actor that forgets a skill."""
         return self._actor(self._forget(skill_id))
 
+    def expiring(
+        self, before: datetime, granularity: Granularity = Granularity.DAY, *, limit: int = 100
+    ) -> Actor[Expired | None]:
+        """Return an actor that lets rollups expire."""
+        stats = stepped_stats_over(self._client.stats, self._line)
+        assert isinstance(stats, SteppedRetaining), "the store has no expire"
+        return self._actor(self._expire(stats, before, granularity, limit))
+
     def doing(
         self, steps: Callable[[SteppedEvents, SteppedStats], Coroutine[Waiting, None, T]]
     ) -> Actor[T]:
         """Return an actor that does something of its own with the stores."""
         events = stepped_events_over(self._client.events, self._line)
-        return self._actor(steps(events, SteppedStats(self._client.stats, self._line)))
+        return self._actor(steps(events, stepped_stats_over(self._client.stats, self._line)))
 
     async def _forget(self, skill_id: str) -> None:
         forget = self._client.stats.forget
@@ -310,6 +369,15 @@ class Handle:
             return
         self._log.forgetting.remove(skill_id)
         self._log.forgotten.add(skill_id)
+
+    async def _expire(
+        self, stats: SteppedRetaining, before: datetime, granularity: Granularity, limit: int
+    ) -> Expired | None:
+        try:
+            with self._log.while_expiring(stats.projection, granularity, before):
+                return await aio.expire(stats, granularity, before, limit=limit)
+        except StoreBusyError:
+            return None
 
     async def _append(self, appends: tuple[tuple[Event, ...], ...]) -> None:
         for part in appends:
@@ -354,9 +422,15 @@ class Handle:
 
 
 async def _drain(
-    events: SteppedEvents, stats: SteppedStats, page: int, max_events: int | None
+    events: SteppedEvents,
+    stats: SteppedStats,
+    page: int,
+    max_events: int | None,
+    uncountable: Uncountable,
 ) -> FoldReport | None:
     try:
-        return await aio.drain(events, stats, page=page, max_events=max_events)
+        return await aio.drain(
+            events, stats, page=page, max_events=max_events, uncountable=uncountable
+        )
     except StoreBusyError:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from types import MappingProxyType
 from typing import TypeAlias
 
 import attrs
@@ -15,6 +16,8 @@ from skillstat_agg._events import Event
 from skillstat_agg._projections import Projection
 
 Row: TypeAlias = dict[str, int]
+
+KEPT_FOR_EVER: Mapping[Granularity, datetime] = MappingProxyType({})
 
 _UNIX = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LENGTHS = {Granularity.HOUR: timedelta(hours=1), Granularity.DAY: timedelta(days=1)}
@@ -33,9 +36,19 @@ class Numbers:
 
 
 def count(
-    projection: Projection, events: Iterable[Event], forgotten: Collection[str] = ()
+    projection: Projection,
+    events: Iterable[Event],
+    forgotten: Collection[str] = (),
+    kept_from: Mapping[Granularity, datetime] = KEPT_FOR_EVER,
 ) -> Numbers:
-    """Return the table of *projection* applied to *events*, one dictionary step each."""
+    """Return the table of *projection* applied to *events*, one dictionary step each.
+
+    Args:
+        projection: The projection.
+        events: What its table can count.
+        forgotten: Skills that count nowhere.
+        kept_from: Where rollups have expired, the start of the first bucket that is kept.
+    """
     totals: dict[str, Row] = {}
     rollups: dict[Granularity, dict[str, dict[datetime, Row]]] = {
         granularity: {} for granularity in projection.granularities
@@ -57,6 +70,9 @@ def count(
             row[name] += added
             controls[name] += added
         for prefix, granularity, by_skill in places if effect.rollups else ():
+            first = kept_from.get(granularity)
+            if first is not None and event.occurred_at < first:
+                continue
             by_start = by_skill.setdefault(skill_id, {})
             cells = by_start.setdefault(bucket(event.occurred_at, granularity), {**no_columns})
             for name, amount in effect.rollups.items():
@@ -163,7 +179,7 @@ def _explained(
     doubled: list[str] = []
     unreadable: list[str] = []
     for event in events:
-        if event.skill_id != skill or event.note is None:
+        if event.skill_id != skill or event.note is None or event.kind not in projection.kinds:
             continue
         effect = projection.kinds[event.kind].counters
         added = {name: _of(effect.get(name, 0), event) for name in missing}

@@ -25,6 +25,7 @@ from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._events import Event, Place
 from skillstat_agg._pages import Page
 from skillstat_agg._projections import Projection
+from skillstat_agg._quarantine import Quarantine
 from skillstat_agg._stores import DAY_AHEAD, Appended, Rollups, Totals
 from skillstat_agg.testing._harness import (
     AnyHarness,
@@ -71,10 +72,13 @@ class AppendPassed:
 
 
 class StatsPassed:
-    """A stats store that passes every call on."""
+    """A stats store that passes every call on, also what only some stores have."""
 
     def __init__(self, store: aio.StatsStore) -> None:
         self.store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
 
     @property
     def projection(self) -> Projection:
@@ -99,6 +103,9 @@ class StatsPassed:
         until: datetime | None = None,
     ) -> Rollups:
         return await self.store.rollups(skill_id, granularity, since=since, until=until)
+
+    async def quarantine(self, *, limit: int) -> Quarantine:
+        return await self.store.quarantine(limit=limit)
 
     async def forget(self, skill_id: str, /) -> bool:
         return await self.store.forget(skill_id)

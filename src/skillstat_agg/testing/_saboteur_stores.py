@@ -57,7 +57,7 @@ class LosesCommits(StatsPassed):
         stored = await self.store.cursor()
         if stored != commit.expected:
             raise CursorConflictError(commit.expected.projection)
-        return _nothing_done(commit.cursor(commit.deltas, stored.updated_at))
+        return _nothing_done(commit.cursor(stored.updated_at))
 
 
 class ChangesDeltas(StatsPassed):

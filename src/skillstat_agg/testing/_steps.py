@@ -169,7 +169,7 @@ class Record:
         if what == "commit" and isinstance(given, Commit):
             self.facts.add(FOLDED)
             self.wrote_stats = True
-        elif what == "forget":
+        elif what in ("forget", "expire"):
             self.wrote_stats = True
         return result
 
@@ -218,7 +218,7 @@ def _given(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, Commit):
-        return f" up to {value.place.position}"
+        return " of what was parked" if value.place is None else f" up to {value.place.position}"
     if isinstance(value, Place):
         return f" after {value.position}"
     if isinstance(value, tuple):

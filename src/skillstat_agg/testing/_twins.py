@@ -13,10 +13,13 @@ from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._events import Event, Place
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import Projection
+from skillstat_agg._quarantine import Quarantine
 from skillstat_agg._stores import (
     DAY_AHEAD,
     Appended,
     EventStore,
+    Expired,
+    RetentionStore,
     Rollups,
     StatsStore,
     TallyStore,
@@ -92,9 +95,27 @@ class AsyncStats:
         await asyncio.sleep(0)
         return self.store.rollups(skill_id, granularity, since=since, until=until)
 
+    async def quarantine(self, *, limit: int) -> Quarantine:
+        await asyncio.sleep(0)
+        return self.store.quarantine(limit=limit)
+
     async def forget(self, skill_id: str, /) -> bool:
         await asyncio.sleep(0)
         return self.store.forget(skill_id)
+
+
+class AsyncRetaining(AsyncStats):
+    """The same for a store whose rollups can expire."""
+
+    async def expire(self, granularity: Granularity, first: int, /, *, limit: int) -> Expired:
+        assert isinstance(self.store, RetentionStore)
+        await asyncio.sleep(0)
+        return self.store.expire(granularity, first, limit=limit)
+
+
+def stats_behind_coroutines(store: StatsStore) -> AsyncStats:
+    """Return *store* behind coroutines, with its own expiry where it has one."""
+    return AsyncRetaining(store) if isinstance(store, RetentionStore) else AsyncStats(store)
 
 
 @attrs.frozen

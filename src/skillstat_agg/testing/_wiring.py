@@ -305,7 +305,11 @@ def abilities(case: AnyCase) -> dict[str, bool]:
     """Return what the stores of a client can do."""
     client = case.client("first")
     case.saw(OPENED)
-    return {"begin": client.can_begin, "tally": client.has_tally}
+    return {
+        "begin": client.can_begin,
+        "tally": client.has_tally,
+        "expire": client.has_expire,
+    }
 
 
 @check("WIRE-16", HARNESS, "client() opens a client", witness=OPENED)

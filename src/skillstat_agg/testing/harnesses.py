@@ -35,7 +35,11 @@ from skillstat_agg.testing._harness import (
     Setting,
     Writers,
 )
-from skillstat_agg.testing._twins import AsyncOpenAppend, AsyncStats, behind_coroutines
+from skillstat_agg.testing._twins import (
+    AsyncOpenAppend,
+    behind_coroutines,
+    stats_behind_coroutines,
+)
 
 S = TypeVar("S")
 
@@ -194,7 +198,7 @@ def _asynchronous(
 
             yield AsyncClient(
                 events=behind_coroutines(one.events),
-                stats=AsyncStats(one.stats),
+                stats=stats_behind_coroutines(one.stats),
                 begin=begun,
             )
 

@@ -22,6 +22,7 @@ class Stats:
     cursor: Cursor
     totals: Mapping[str, Counters]
     rollups: Mapping[Granularity, Mapping[tuple[int, str], Counters]]
+    parked: tuple[RecordedEvent, ...] = ()
 
 
 @attrs.define(eq=False)

@@ -15,8 +15,10 @@ from skillstat_agg._events import (
     check_skill_id,
     checked_skill_ids,
 )
+from skillstat_agg._pages import check_bounds
 from skillstat_agg._projections import Projection
-from skillstat_agg._stores import Counters, Rollups, Totals
+from skillstat_agg._quarantine import Quarantine
+from skillstat_agg._stores import Counters, Expired, Rollups, Totals
 from skillstat_agg.backends._clocks import Clock, utc_now
 from skillstat_agg.backends.memory._database import MemoryDatabase, Stats
 from skillstat_agg.errors import (
@@ -67,8 +69,8 @@ class MemoryStatsStore:
             stats = self._stats()
             if stats.cursor != commit.expected:
                 raise CursorConflictError(self._projection.name)
-            forgotten = self._database._forgotten & commit.deltas.totals.keys()
-            applied = commit.deltas.without(forgotten)
+            kept = commit.without(self._database._forgotten & commit.skills)
+            applied = kept.deltas
             totals = {
                 skill: self._sum(
                     stats.totals.get(skill, {}), row, commit.projection.counters, skill
@@ -89,16 +91,19 @@ class MemoryStatsStore:
                 }
                 for each, rows in applied.rollups.items()
             }
-            cursor = commit.cursor(applied, self._clock())
+            cursor = kept.cursor(self._clock())
+            taught = {recorded.position for recorded in kept.taught}
+            left = [recorded for recorded in stats.parked if recorded.position not in taught]
             self._database._stats[self._projection.name] = Stats(
                 cursor,
                 {**stats.totals, **totals},
                 {each: {**rows, **rollups[each]} for each, rows in stats.rollups.items()},
+                (*left, *kept.parked),
             )
             return CommitResult(
                 cursor=cursor,
                 rows=len(totals) + sum(map(len, rollups.values())),
-                forgotten=sum(commit.deltas.events[skill] for skill in forgotten),
+                forgotten=kept.forgotten,
                 changed=frozenset(totals).union(
                     *({skill for _, skill in rows} for rows in rollups.values())
                 ),
@@ -148,6 +153,31 @@ class MemoryStatsStore:
             },
         )
 
+    def quarantine(self, *, limit: int) -> Quarantine:
+        """Return what the table cannot count: see ``StatsStore.quarantine``."""
+        check_bounds(limit=limit)
+        stats = self._stats()
+        return Quarantine(cursor=stats.cursor, events=stats.parked[:limit])
+
+    def expire(self, granularity: Granularity, first: int, /, *, limit: int) -> Expired:
+        """Delete the rollups before a bucket: see ``RetentionStore.expire``."""
+        check_bounds(limit=limit)
+        self._projection.check_granularity(granularity)
+        with self._database._lock:
+            stats = self._stats()
+            known = stats.cursor.expired.get(granularity.value)
+            if known is not None and known >= first:
+                return Expired(cursor=stats.cursor, rows=0, is_last=True)
+            old = sorted(bucket for bucket, _ in stats.rollups[granularity] if bucket < first)
+            end = first if len(old) <= limit else max(old[limit], old[0] + 1)
+            expired = _expired(stats, granularity, end, self._clock())
+            self._database._stats[self._projection.name] = expired
+            return Expired(
+                cursor=expired.cursor,
+                rows=len(stats.rollups[granularity]) - len(expired.rollups[granularity]),
+                is_last=end == first,
+            )
+
     def forget(self, skill_id: str, /) -> bool:
         """Drop a skill for good: see ``StatsStore.forget``."""
         check_skill_id(skill_id)
@@ -183,6 +213,30 @@ def _filled(names: tuple[str, ...], row: Counters) -> Counters:
     return {name: row.get(name, 0) for name in names}
 
 
+def _expired(stats: Stats, granularity: Granularity, first: int, at: datetime) -> Stats:
+    """Return *stats* after the rollups of the buckets before *first* expired."""
+    cursor = stats.cursor
+    rows = stats.rollups[granularity]
+    controls = dict(cursor.controls)
+    for (bucket, _), row in rows.items():
+        for name, value in row.items() if bucket < first else ():
+            controls[f"{granularity.value}.{name}"] -= value
+    return attrs.evolve(
+        stats,
+        cursor=attrs.evolve(
+            cursor,
+            controls=controls,
+            expired={**cursor.expired, granularity.value: first},
+            revision=cursor.revision + 1,
+            updated_at=at,
+        ),
+        rollups={
+            **stats.rollups,
+            granularity: {key: row for key, row in rows.items() if key[0] >= first},
+        },
+    )
+
+
 def _without(stats: Stats, skill_id: str, at: datetime) -> Stats:
     """Return *stats* after a skill was forgotten."""
     controls = dict(stats.cursor.controls)
@@ -194,10 +248,16 @@ def _without(stats: Stats, skill_id: str, at: datetime) -> Stats:
         for key in rows.keys() - rollups[each].keys():
             for name, value in rows[key].items():
                 controls[f"{each.value}.{name}"] -= value
+    parked = tuple(recorded for recorded in stats.parked if recorded.event.skill_id != skill_id)
     return Stats(
         attrs.evolve(
-            stats.cursor, controls=controls, revision=stats.cursor.revision + 1, updated_at=at
+            stats.cursor,
+            controls=controls,
+            parked=stats.cursor.parked - len(stats.parked) + len(parked),
+            revision=stats.cursor.revision + 1,
+            updated_at=at,
         ),
         {skill: row for skill, row in stats.totals.items() if skill != skill_id},
         rollups,
+        parked,
     )

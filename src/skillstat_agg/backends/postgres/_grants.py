@@ -52,5 +52,6 @@ def worker_grants_sql(role: str, *projections: Projection, schema: str = SCHEMA)
         f"GRANT SELECT ON {names['skillstat_schema']}, {names['skillstat_events']} TO {to}",
         f"GRANT SELECT, UPDATE ON {names['skillstat_cursors']} TO {to}",
         f"GRANT SELECT, INSERT ON {names['skillstat_forgotten']} TO {to}",
+        f"GRANT SELECT, INSERT, DELETE ON {names['skillstat_parked']} TO {to}",
         *(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {to}" for table in tables),
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from datetime import datetime
 from typing import Any, LiteralString, TypeAlias, TypeVar
 
 import psycopg.sql
 
 from skillstat_agg._buckets import Granularity, from_microseconds, microseconds
-from skillstat_agg._commits import Cursor, check_table
+from skillstat_agg._commits import Cursor
 from skillstat_agg._events import MAX_TEXT
 from skillstat_agg._projections import Projection
 from skillstat_agg.backends import _records
@@ -51,7 +51,7 @@ COMMIT, ROLLBACK = Query("COMMIT"), Query("ROLLBACK")
 _FIRST_US, _LAST_US = -62135596800000000, 253402300799999999
 
 
-def _log_tables(names: Names) -> Iterable[str]:
+def log_tables(names: Names) -> Iterable[str]:
     """Yield the statements that make the tables of the log."""
     schema, events = names["skillstat_schema"], names["skillstat_events"]
     ids, refuse, stay = names["skillstat_event_ids"], names["skillstat_no"], names["skillstat_home"]
@@ -131,7 +131,7 @@ def _trigger(name: str, body: str) -> str:
     return f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS {text}"
 
 
-def _cursor_tables(names: Names) -> Iterable[str]:
+def cursor_tables(names: Names) -> Iterable[str]:
     """Yield the statements that make the tables that all projections share."""
     yield f"""CREATE TABLE {names["skillstat_cursors"]} (
     projection text COLLATE "C" NOT NULL,
@@ -155,9 +155,20 @@ def _cursor_tables(names: Names) -> Iterable[str]:
     skill_id text COLLATE "C" PRIMARY KEY,
     forgotten_at_us bigint NOT NULL
 )"""
+    # The number keeps the order of positions, which as texts have none.
+    yield f"""CREATE TABLE {names["skillstat_parked"]} (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    projection text COLLATE "C" NOT NULL,
+    building text COLLATE "C" NOT NULL,
+    position text COLLATE "C" NOT NULL,
+    skill_id text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    recorded text NOT NULL,
+    UNIQUE (projection, building, position)
+)"""
 
 
-def _stats_tables(names: Names, projection: Projection, at: datetime) -> Iterable[str]:
+def stats_tables(names: Names, projection: Projection, at: datetime) -> Iterable[str]:
     """Yield the statements that make a projection's tables, and its first cursor record."""
     counters = ",\n".join(f"    {sum_column(counter)}" for counter in projection.counters)
     yield f"""CREATE TABLE {names.totals(projection.name)} (
@@ -206,9 +217,9 @@ def tables_sql(
         clock: Gives ``updated_at`` of the cursors.
     """
     names = Names(schema)
-    log = (f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}", *_log_tables(names))
+    log = (f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}", *log_tables(names))
     stats = projection_sql(*projections, schema=schema, clock=clock)
-    return script(*log, *_cursor_tables(names)) + stats
+    return script(*log, *cursor_tables(names)) + stats
 
 
 def projection_sql(
@@ -222,7 +233,7 @@ def projection_sql(
         clock: Gives ``updated_at`` of the cursors.
     """
     names, now = Names(schema), from_microseconds(microseconds(clock()))
-    return script(*(one for each in projections for one in _stats_tables(names, each, now)))
+    return script(*(one for each in projections for one in stats_tables(names, each, now)))
 
 
 def script(*statements: str) -> LiteralString:
@@ -230,50 +241,6 @@ def script(*statements: str) -> LiteralString:
     text: Any = "".join(f"{statement};\n".replace("%%", "%") for statement in statements)
     literal: LiteralString = text  # names in it are quoted
     return literal
-
-
-def creating(
-    names: Names, projections: Sequence[Projection], at: datetime, *, is_joined: bool
-) -> Steps[None]:
-    """Make what is not there yet: see `create_tables`.
-
-    Args:
-        names: The tables.
-        projections: The projections.
-        at: Time of the store.
-        is_joined: Whether a transaction is open, which somebody else will end.
-    """
-    if not is_joined:
-        yield BEGIN
-    # One at a time: CREATE ... IF NOT EXISTS of two programs at once fails.
-    yield Query(
-        "SELECT 'null' FROM pg_advisory_xact_lock(hashtextextended(%s, 0))", (names.schema,)
-    )
-    encoding, has_schema = yield Query(
-        "SELECT json_build_array(current_setting('server_encoding'),"
-        " to_regnamespace(%s) IS NOT NULL)::text",
-        (quoted(names.schema).replace("%%", "%"),),
-    )
-    if encoding != "UTF8":
-        raise SchemaError(f"the database has the encoding {encoding}: make one that has UTF8")
-    if not has_schema:
-        yield Query(f"CREATE SCHEMA {quoted(names.schema)}")
-    if (yield from has_tables(names)):
-        yield from checking(names)
-    else:
-        for statement in (*_log_tables(names), *_cursor_tables(names)):
-            yield Query(statement)
-    for projection in projections:
-        stored = yield from finding(names, projection.name, lock=True)
-        if stored is None:
-            for statement in _stats_tables(names, projection, at):
-                yield Query(statement)
-        elif stored.table != projection.table:
-            check_table(stored, projection)
-            yield from taking_over(names, stored.table, projection)
-            yield replacing(names, stored.taken_over(projection, at))
-    if not is_joined:
-        yield COMMIT
 
 
 def has_tables(names: Names) -> Steps[bool]:

@@ -13,10 +13,18 @@ from skillstat_agg._commits import Commit, CommitResult, Cursor, check_readable
 from skillstat_agg._deltas import Deltas
 from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER
 from skillstat_agg._projections import Projection
+from skillstat_agg._quarantine import Quarantine
 from skillstat_agg._stores import Rollups, Totals
 from skillstat_agg.backends._records import record_of
 from skillstat_agg.backends.postgres._arrays import integers, texts
 from skillstat_agg.backends.postgres._names import Names, Query, quoted
+from skillstat_agg.backends.postgres._parking import (
+    dropping_parked,
+    first_parked,
+    parked_rows,
+    parking,
+    unparking,
+)
 from skillstat_agg.backends.postgres._schema import (
     BEGIN,
     COMMIT,
@@ -101,8 +109,8 @@ def rollups(
         record = yield from cursor(names, projection)
         check_readable(record, projection)
         return Rollups(record, {})
-    bucket = _bucket_number(granularity)
-    first, last = (_bucket(granularity) for _ in range(2))
+    bucket = bucket_number(granularity)
+    first, last = (bucket_at(granularity) for _ in range(2))
     answer = yield Query(
         _answering(
             names,
@@ -124,12 +132,22 @@ def rollups(
     )
 
 
-def _bucket(granularity: Granularity) -> str:
+def quarantine(names: Names, projection: Projection, limit: int) -> Steps[Quarantine]:
+    """Return what the table cannot count: see ``StatsStore.quarantine``."""
+    answer = yield Query(
+        _answering(names, f", 'parked', {first_parked(names)}"),
+        (projection.name, projection.name, "", min(limit, MAX_INTEGER)),
+    )
+    record = _record(answer, projection)
+    return Quarantine(cursor=record, events=parked_rows(projection.name, answer["parked"]))
+
+
+def bucket_at(granularity: Granularity) -> str:
     """Return the expression for a bucket, from its number."""
     return (_DAY if granularity is Granularity.DAY else _HOUR).format("%s::integer")
 
 
-def _bucket_number(granularity: Granularity) -> str:
+def bucket_number(granularity: Granularity) -> str:
     """Return the expression for the number of a bucket."""
     if granularity is Granularity.DAY:
         return "day - date '1970-01-01'"
@@ -164,33 +182,54 @@ def _committing(
         exactly: Whether to add in Python, where integers have no end.
     """
     yield BEGIN
-    stored = yield from _locked(names, projection)
+    stored = yield from locked(names, projection)
     if stored != commit.expected:
         raise CursorConflictError(projection.name)
-    forgotten = yield from _forgotten(names, commit.deltas.totals)
-    applied = commit.deltas.without(forgotten)
-    record = commit.cursor(applied, at)
-    if record.table != stored.table:
-        yield from taking_over(names, stored.table, commit.projection)
+    forgotten = yield from _forgotten(names, commit.skills)
+    result = yield from applying(names, commit.without(forgotten), at, exactly=exactly)
+    if result is not None:
+        yield COMMIT
+    return result
+
+
+def applying(
+    names: Names, kept: Commit, at: datetime, *, exactly: bool
+) -> Steps[CommitResult | None]:
+    """Store all that a commit says, once the record was compared and skills were looked up.
+
+    Args:
+        names: The tables.
+        kept: The commit, without what concerns forgotten skills.
+        at: Time of the store.
+        exactly: Whether to add in Python, where integers have no end.
+
+    Returns:
+        None: a sum has left 64 bits on the way, and the transaction has failed. Never where
+        *exactly* is asked for.
+    """
+    record, projection = kept.cursor(at), kept.projection
+    if record.table != kept.expected.table:
+        yield from taking_over(names, kept.expected.table, projection)
     rows, changed = 0, set[str]()
-    for sums in _sums(names, commit.projection, applied):
+    for sums in _sums(names, projection, kept.deltas):
         is_in_range = yield from sums.adding(projection, exactly=exactly)
         if not is_in_range:
             return None
         rows += len(sums.skills)
         changed.update(sums.skills)
-    new = yield from _appearing(names, commit.projection, applied)
+    new = yield from _appearing(names, projection, kept.deltas)
+    yield from unparking(names, record, kept.taught)
+    yield from parking(names, record, kept.parked)
     yield replacing(names, record)
-    yield COMMIT
     return CommitResult(
         cursor=record,
         rows=rows + len(new),
-        forgotten=sum(commit.deltas.events[skill] for skill in forgotten),
+        forgotten=kept.forgotten,
         changed=frozenset(changed.union(new)),
     )
 
 
-def _locked(names: Names, projection: Projection) -> Steps[Cursor]:
+def locked(names: Names, projection: Projection) -> Steps[Cursor]:
     """Return the stored cursor record; nobody else changes it until this transaction ends."""
     stored = yield from finding(names, projection.name, lock=True)
     answer = yield Query(
@@ -346,7 +385,7 @@ def forgetting(names: Names, projection: Projection, skill_id: str, at: datetime
         f"SELECT projection FROM {names['skillstat_cursors']} WHERE building = ''"
         " ORDER BY projection FOR UPDATE) AS locked"
     )
-    yield from _locked(names, projection)
+    yield from locked(names, projection)
     is_new = yield Query(
         f"WITH new AS (INSERT INTO {names['skillstat_forgotten']} VALUES (%s, %s)"
         " ON CONFLICT DO NOTHING RETURNING skill_id)"
@@ -383,7 +422,14 @@ def _dropping(names: Names, name: str, skill_id: str, at: datetime) -> Steps[Non
         )
         for column, value in zip(columns, gone, strict=True):
             controls[prefix + column] -= value
+    parked = yield from dropping_parked(names, record, skill_id)
     yield replacing(
         names,
-        attrs.evolve(record, controls=controls, revision=record.revision + 1, updated_at=at),
+        attrs.evolve(
+            record,
+            controls=controls,
+            parked=record.parked - parked,
+            revision=record.revision + 1,
+            updated_at=at,
+        ),
     )

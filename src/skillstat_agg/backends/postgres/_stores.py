@@ -11,9 +11,18 @@ from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._events import Event, Place, check_skill_id, checked_skill_ids
 from skillstat_agg._pages import Page, TalliedPage, check_bounds
 from skillstat_agg._projections import Projection
-from skillstat_agg._stores import DAY_AHEAD, Appended, Rollups, Totals
+from skillstat_agg._quarantine import Quarantine
+from skillstat_agg._stores import DAY_AHEAD, Appended, Expired, Rollups, Totals
 from skillstat_agg.backends._clocks import Clock, utc_now
-from skillstat_agg.backends.postgres import _log, _moves, _schema, _stalls, _stats
+from skillstat_agg.backends.postgres import (
+    _creating,
+    _expiring,
+    _log,
+    _moves,
+    _schema,
+    _stalls,
+    _stats,
+)
 from skillstat_agg.backends.postgres._connections import Connection, is_joining, is_open, is_unlike
 from skillstat_agg.backends.postgres._names import Names
 from skillstat_agg.backends.postgres._running import join, run
@@ -29,8 +38,9 @@ def create_tables(
 
     One transaction, or within the caller's where one is open, as in a migration. What is there
     already stays as it is, so it may be called at every start. Stats whose table the projection
-    extends are taken over in place, as by a commit: workers with the older table are refused
-    from then on. Log and stats may live in different databases: call it for both.
+    extends are taken over in place, as by a commit: what lies in quarantine and can be counted
+    now is, and workers with the older table are refused from then on. Log and stats may live in
+    different databases: call it for both.
 
     Args:
         db: A connection of the role that shall own the tables.
@@ -45,7 +55,7 @@ def create_tables(
             projection does not extend.
     """
     now, joins = from_microseconds(microseconds(clock())), is_open(db)
-    steps = _schema.creating(Names(schema), projections, now, is_joined=joins)
+    steps = _creating.creating(Names(schema), projections, now, is_joined=joins)
     if joins:
         join(db, steps)
     else:
@@ -234,6 +244,21 @@ class PostgresStatsStore:
         buckets = buckets_between(since, until, granularity)
         steps = _stats.rollups(self._names, self._projection, skill_id, granularity, buckets)
         return run(self._db, "rollups", steps)
+
+    def quarantine(self, *, limit: int) -> Quarantine:
+        """Return what the table cannot count: see ``StatsStore.quarantine``."""
+        check_bounds(limit=limit)
+        steps = _stats.quarantine(self._names, self._projection, limit)
+        return run(self._db, "quarantine", steps)
+
+    def expire(self, granularity: Granularity, first: int, /, *, limit: int) -> Expired:
+        """Delete the rollups before a bucket: see ``RetentionStore.expire``."""
+        check_bounds(limit=limit)
+        self._projection.check_granularity(granularity)
+        steps = _expiring.expiring(
+            self._names, self._projection, granularity, first, limit, self._now()
+        )
+        return run(self._db, "expire", steps)
 
     def forget(self, skill_id: str, /) -> bool:
         """Drop a skill for good: see ``StatsStore.forget``."""

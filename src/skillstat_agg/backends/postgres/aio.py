@@ -11,9 +11,18 @@ from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._events import Event, Place, check_skill_id, checked_skill_ids
 from skillstat_agg._pages import Page, TalliedPage, check_bounds
 from skillstat_agg._projections import Projection
-from skillstat_agg._stores import DAY_AHEAD, Appended, Rollups, Totals
+from skillstat_agg._quarantine import Quarantine
+from skillstat_agg._stores import DAY_AHEAD, Appended, Expired, Rollups, Totals
 from skillstat_agg.backends._clocks import Clock, utc_now
-from skillstat_agg.backends.postgres import _log, _moves, _schema, _stalls, _stats
+from skillstat_agg.backends.postgres import (
+    _creating,
+    _expiring,
+    _log,
+    _moves,
+    _schema,
+    _stalls,
+    _stats,
+)
 from skillstat_agg.backends.postgres._connections import (
     AsyncConnection,
     is_joining,
@@ -34,8 +43,9 @@ async def create_tables(
 
     One transaction, or within the caller's where one is open, as in a migration. What is there
     already stays as it is, so it may be called at every start. Stats whose table the projection
-    extends are taken over in place, as by a commit: workers with the older table are refused
-    from then on. Log and stats may live in different databases: call it for both.
+    extends are taken over in place, as by a commit: what lies in quarantine and can be counted
+    now is, and workers with the older table are refused from then on. Log and stats may live in
+    different databases: call it for both.
 
     Args:
         db: A connection of the role that shall own the tables.
@@ -50,7 +60,7 @@ async def create_tables(
             projection does not extend.
     """
     now, joins = from_microseconds(microseconds(clock())), is_open(db)
-    steps = _schema.creating(Names(schema), projections, now, is_joined=joins)
+    steps = _creating.creating(Names(schema), projections, now, is_joined=joins)
     if joins:
         await join(db, steps)
     else:
@@ -247,6 +257,21 @@ class PostgresStatsStore:
         buckets = buckets_between(since, until, granularity)
         steps = _stats.rollups(self._names, self._projection, skill_id, granularity, buckets)
         return await run(self._db, "rollups", steps)
+
+    async def quarantine(self, *, limit: int) -> Quarantine:
+        """Return what the table cannot count: see ``StatsStore.quarantine``."""
+        check_bounds(limit=limit)
+        steps = _stats.quarantine(self._names, self._projection, limit)
+        return await run(self._db, "quarantine", steps)
+
+    async def expire(self, granularity: Granularity, first: int, /, *, limit: int) -> Expired:
+        """Delete the rollups before a bucket: see ``RetentionStore.expire``."""
+        check_bounds(limit=limit)
+        self._projection.check_granularity(granularity)
+        steps = _expiring.expiring(
+            self._names, self._projection, granularity, first, limit, self._now()
+        )
+        return await run(self._db, "expire", steps)
 
     async def forget(self, skill_id: str, /) -> bool:
         """Drop a skill for good: see ``StatsStore.forget``."""

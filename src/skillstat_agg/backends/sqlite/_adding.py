@@ -1,21 +1,47 @@
-"""How a commit's deltas get into the tables of the stats."""
+"""How a commit gets into the tables of the stats."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TypeAlias
 
 import attrs
 
 from skillstat_agg._buckets import Granularity, start_of
+from skillstat_agg._commits import Commit, CommitResult
 from skillstat_agg._deltas import Deltas
 from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER
 from skillstat_agg._projections import Projection
-from skillstat_agg.backends.sqlite._schema import rollup_table, totals_table
+from skillstat_agg.backends.sqlite._parking import park, unpark
+from skillstat_agg.backends.sqlite._schema import (
+    replace_cursor,
+    rollup_table,
+    take_over,
+    totals_table,
+)
 from skillstat_agg.errors import OutOfRangeError
 
 _Row: TypeAlias = tuple[str | int, ...]
+
+
+def apply(sql: sqlite3.Cursor, kept: Commit, at: datetime) -> CommitResult:
+    """Store all that a commit says, once the record was compared and skills were looked up.
+
+    Args:
+        sql: A cursor inside the transaction.
+        kept: The commit, without what concerns forgotten skills.
+        at: The store's clock.
+    """
+    cursor = kept.cursor(at)
+    replace_cursor(sql, cursor)
+    if cursor.table != kept.expected.table:
+        take_over(sql, kept.expected.table, kept.projection)
+    rows, changed = add_deltas(sql, kept.projection, kept.deltas)
+    unpark(sql, cursor, kept.taught)
+    park(sql, cursor, kept.parked)
+    return CommitResult(cursor=cursor, rows=rows, forgotten=kept.forgotten, changed=changed)
 
 
 def add_deltas(

@@ -1,18 +1,15 @@
-"""The tables, and the one call that makes them."""
+"""The tables, and the cursor records in them."""
 
 from __future__ import annotations
 
 import sqlite3
-import uuid
-from datetime import datetime
 
-from skillstat_agg._buckets import Granularity, from_microseconds, microseconds
-from skillstat_agg._commits import Cursor, check_table
+from skillstat_agg._buckets import Granularity
+from skillstat_agg._commits import Cursor
 from skillstat_agg._events import MAX_TEXT
 from skillstat_agg._projections import Projection
-from skillstat_agg.backends._clocks import Clock, utc_now
 from skillstat_agg.backends._records import RECORD, check_version, fields_of, record_of
-from skillstat_agg.backends.sqlite._transactions import reading, writing
+from skillstat_agg.backends.sqlite._transactions import reading
 from skillstat_agg.errors import SchemaError
 
 VERSION = 1
@@ -24,7 +21,7 @@ LOWEST_SQLITE = (3, 34, 0)
 # Integers are kept from becoming floats (what SQLite does on overflow) by CHECKs instead of
 # STRICT, which SQLite has had only since 3.37. length() of a text stops at a NUL character,
 # and that of a blob counts bytes.
-_TABLES = {
+TABLES = {
     "skillstat_schema": """
         CREATE TABLE main.skillstat_schema (
             version INTEGER NOT NULL CHECK (typeof(version) = 'integer'),
@@ -113,64 +110,20 @@ _TABLES = {
             forgotten_at_us INTEGER NOT NULL
         ) WITHOUT ROWID
     """,
+    # The number keeps the order of positions, which as texts have none.
+    "skillstat_parked": """
+        CREATE TABLE main.skillstat_parked (
+            number INTEGER PRIMARY KEY,
+            projection TEXT NOT NULL,
+            building TEXT NOT NULL,
+            position TEXT NOT NULL,
+            skill_id TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            recorded TEXT NOT NULL,
+            UNIQUE (projection, building, position)
+        )
+    """,
 }
-
-
-def create_tables(db: sqlite3.Connection, *projections: Projection, clock: Clock = utc_now) -> None:
-    """Make the tables of the log, and those of each projection's stats.
-
-    One transaction; what is there already stays as it is, so it may be called at every
-    start. Stats whose table the projection extends are taken over in place, as by a commit:
-    workers with the older table are refused from then on. Log and stats may live in
-    different databases: call it for both.
-
-    Args:
-        db: A connection that is not inside a transaction.
-        projections: The projections whose stats shall live here; none is fine.
-        clock: Gives ``updated_at`` of new cursors.
-
-    Raises:
-        SchemaError: If SQLite is too old, or the database holds tables of a newer
-            version of this package, or of others under the same names.
-        TableChangedError: If stats are there that were made with a table which the
-            projection does not extend.
-        OpenTransactionError: If the connection is inside a transaction.
-    """
-    if sqlite3.sqlite_version_info < LOWEST_SQLITE:
-        lowest = ".".join(map(str, LOWEST_SQLITE))
-        raise SchemaError(f"SQLite {lowest} or newer is needed, not {sqlite3.sqlite_version}")
-    with writing(db, "create_tables") as sql:
-        there = {name for (name,) in sql.execute("SELECT lower(name) FROM main.sqlite_master")}
-        if "skillstat_schema" in there:
-            check_schema(sql)
-        else:
-            _refuse_foreign(there.intersection(_TABLES))
-            for statement in _TABLES.values():
-                sql.execute(statement)
-            sql.execute(
-                "INSERT INTO main.skillstat_schema VALUES (?, ?)", (VERSION, uuid.uuid4().hex)
-            )
-        for projection in projections:
-            stored = find_cursor(sql, projection.name)
-            now = from_microseconds(microseconds(clock()))
-            if stored is None:
-                _refuse_foreign(there.intersection(_stats_tables(projection)))
-                _make_stats(sql, projection, now)
-            elif stored.table != projection.table:
-                check_table(stored, projection)
-                take_over(sql, stored.table, projection)
-                replace_cursor(sql, stored.taken_over(projection, now))
-
-
-def _make_stats(sql: sqlite3.Cursor, projection: Projection, now: datetime) -> None:
-    for statement in _stats_tables(projection).values():
-        sql.execute(statement)
-    names = ", ".join(("projection", "building", *RECORD))
-    marks = ", ".join("?" * len(RECORD))
-    sql.execute(
-        f"INSERT INTO main.skillstat_cursors ({names}) VALUES (?, '', {marks})",
-        (projection.name, *fields_of(Cursor.start(projection, now))),
-    )
 
 
 def take_over(sql: sqlite3.Cursor, table: str, projection: Projection) -> None:
@@ -252,7 +205,7 @@ def sum_column(name: str) -> str:
     return f'"{name}" INTEGER NOT NULL DEFAULT 0 CHECK (typeof("{name}") = \'integer\')'
 
 
-def _stats_tables(projection: Projection) -> dict[str, str]:
+def stats_tables(projection: Projection) -> dict[str, str]:
     """Return the statements that make a projection's tables, by name of the table."""
     totals = totals_table(projection.name)
     counters = ", ".join(map(sum_column, projection.counters))
@@ -272,10 +225,3 @@ def _stats_tables(projection: Projection) -> dict[str, str]:
 
 def _bare(table: str) -> str:
     return table.removeprefix("main.").strip('"')
-
-
-def _refuse_foreign(names: set[str]) -> None:
-    if names:
-        raise SchemaError(
-            f"the database has tables of other owners under our names: {', '.join(sorted(names))}"
-        )

@@ -15,18 +15,21 @@ from skillstat_agg._buckets import (
     microseconds,
 )
 from skillstat_agg._commits import Commit, CommitResult, Cursor, check_readable
-from skillstat_agg._events import check_skill_id, checked_skill_ids
+from skillstat_agg._events import MAX_INTEGER, check_skill_id, checked_skill_ids
+from skillstat_agg._pages import check_bounds
 from skillstat_agg._projections import Projection
-from skillstat_agg._stores import Rollups, Totals
+from skillstat_agg._quarantine import Quarantine
+from skillstat_agg._stores import Expired, Rollups, Totals
 from skillstat_agg.backends._clocks import Clock, utc_now
-from skillstat_agg.backends.sqlite._adding import add_deltas, bucket_text
+from skillstat_agg.backends.sqlite._adding import apply, bucket_text
+from skillstat_agg.backends.sqlite._expiring import delete_before, end_of_step
 from skillstat_agg.backends.sqlite._lookups import rows_of
+from skillstat_agg.backends.sqlite._parking import drop_parked, parked_events
 from skillstat_agg.backends.sqlite._schema import (
     check_schema,
     find_cursor,
     replace_cursor,
     rollup_table,
-    take_over,
     totals_table,
 )
 from skillstat_agg.backends.sqlite._transactions import reading, writing
@@ -71,23 +74,10 @@ class SQLiteStatsStore:
     def commit(self, commit: Commit, /) -> CommitResult:
         """Add the deltas and store the cursor: see ``StatsStore.commit``."""
         with writing(self._db, "commit") as sql:
-            expected = commit.expected
-            stored = self._cursor(sql)
-            if stored != expected:
+            if self._cursor(sql) != commit.expected:
                 raise CursorConflictError(self._projection.name)
-            forgotten = _forgotten(sql, list(commit.deltas.totals))
-            applied = commit.deltas.without(forgotten)
-            cursor = commit.cursor(applied, self._now())
-            replace_cursor(sql, cursor)
-            if cursor.table != expected.table:
-                take_over(sql, expected.table, commit.projection)
-            rows, changed = add_deltas(sql, commit.projection, applied)
-        return CommitResult(
-            cursor=cursor,
-            rows=rows,
-            forgotten=sum(commit.deltas.events[skill] for skill in forgotten),
-            changed=changed,
-        )
+            kept = commit.without(_forgotten(sql, list(commit.skills)))
+            return apply(sql, kept, self._now())
 
     def totals(self, skill_ids: Iterable[str] | None = None, /) -> Totals:
         """Return the totals of these skills, or of all: see ``StatsStore.totals``."""
@@ -139,6 +129,37 @@ class SQLiteStatsStore:
                     for bucket, *sums in rows
                 },
             )
+
+    def quarantine(self, *, limit: int) -> Quarantine:
+        """Return what the table cannot count: see ``StatsStore.quarantine``."""
+        check_bounds(limit=limit)
+        with reading(self._db, "quarantine") as sql:
+            cursor = self._cursor(sql)
+            most = min(limit, MAX_INTEGER)
+            return Quarantine(
+                cursor=cursor, events=parked_events(sql, self._projection.name, limit=most)
+            )
+
+    def expire(self, granularity: Granularity, first: int, /, *, limit: int) -> Expired:
+        """Delete the rollups before a bucket: see ``RetentionStore.expire``."""
+        check_bounds(limit=limit)
+        self._projection.check_granularity(granularity)
+        with writing(self._db, "expire") as sql:
+            cursor = self._cursor(sql)
+            known = cursor.expired.get(granularity.value)
+            if known is not None and known >= first:
+                return Expired(cursor=cursor, rows=0, is_last=True)
+            end = end_of_step(sql, self._projection.name, granularity, first, limit)
+            rows, controls = delete_before(sql, cursor, granularity, end)
+            expired = attrs.evolve(
+                cursor,
+                controls=controls,
+                expired={**cursor.expired, granularity.value: end},
+                revision=cursor.revision + 1,
+                updated_at=self._now(),
+            )
+            replace_cursor(sql, expired)
+        return Expired(cursor=expired, rows=rows, is_last=end == first)
 
     def forget(self, skill_id: str, /) -> bool:
         """Drop a skill for good: see ``StatsStore.forget``."""
@@ -243,5 +264,11 @@ def _drop(sql: sqlite3.Cursor, name: str, skill_id: str, now: datetime) -> None:
         )
     replace_cursor(
         sql,
-        attrs.evolve(cursor, controls=controls, revision=cursor.revision + 1, updated_at=now),
+        attrs.evolve(
+            cursor,
+            controls=controls,
+            parked=cursor.parked - drop_parked(sql, cursor, skill_id),
+            revision=cursor.revision + 1,
+            updated_at=now,
+        ),
     )

@@ -11,6 +11,7 @@ from skillstat_agg._effects import Effect
 from skillstat_agg._folding import commit_of
 from skillstat_agg._pages import countable_part
 from skillstat_agg._projections import Projection
+from skillstat_agg._quarantine import Uncountable
 from skillstat_agg.errors import CursorConflictError
 from skillstat_agg.testing._checks import AnyCase, check
 from skillstat_agg.testing._handles import Handle
@@ -25,9 +26,9 @@ def prepared(client: Handle, *, page: int = 10) -> Commit:
     """Return the commit that a worker is about to make: it has read, and is paused there."""
     cursor, projection = client.stats.cursor(), client.stats.projection
     read = client.events.read(cursor.place, limit=page)
-    tallied, _ = countable_part(read, cursor, page, projection, None)
-    assert tallied.place is not None, "there is nothing to fold"
-    return commit_of(cursor, tallied, tallied.place, projection)
+    portion = countable_part(read, cursor, page, projection, None, Uncountable.PARK)
+    assert portion.page.place is not None, "there is nothing to fold"
+    return commit_of(cursor, portion, (), projection)
 
 
 def refused(case: AnyCase, client: Handle, commit: Commit, why: str) -> None:

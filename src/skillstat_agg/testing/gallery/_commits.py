@@ -38,7 +38,7 @@ class NoCompare(_Compares):
 class OnlyLargerWins(_Compares):
     """Compares with the new place, where it should with the old: ``WHERE position < :new``."""
 
-    _new: Place
+    _new: Place | None
 
     def commit(self, commit: Commit, /) -> CommitResult:
         self._new = commit.place
@@ -46,7 +46,9 @@ class OnlyLargerWins(_Compares):
 
     @override
     def is_expected(self, stored: Cursor, expected: Cursor) -> bool:
-        return stored.place is None or stored.place.position < self._new.position
+        if stored.place is None or self._new is None:
+            return True
+        return stored.place.position < self._new.position
 
 
 class ComparesPlace(_Compares):

@@ -126,8 +126,8 @@ class LeavesOpen(OpenSQLiteStats):
         with _transaction(self._db) as sql:
             self._compare(sql, commit)
             applied = self._applied(sql, commit)
-            self._move(sql, commit, applied)
-            return self._add(sql, commit, applied)
+            self._move(sql, applied)
+            return self._add(sql, applied)
 
 
 BUSY_WROTE_NOTHING = (

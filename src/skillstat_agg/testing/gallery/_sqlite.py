@@ -20,8 +20,8 @@ class StatementByStatement(OpenSQLiteStats):
             self._compare(sql, commit)
             applied = self._applied(sql, commit)
         with translated(), closing(self._db.cursor()) as sql:
-            self._move(sql, commit, applied)
-            return self._add(sql, commit, applied)
+            self._move(sql, applied)
+            return self._add(sql, applied)
 
 
 class CommittedByScript(OpenSQLiteStats):
@@ -31,10 +31,10 @@ class CommittedByScript(OpenSQLiteStats):
         with writing(self._db, "commit") as sql:
             self._compare(sql, commit)
             applied = self._applied(sql, commit)
-            self._move(sql, commit, applied)
+            self._move(sql, applied)
             self._db.executescript("CREATE TABLE IF NOT EXISTS worker_log (message TEXT)")
             sql.execute("BEGIN IMMEDIATE")
-            return self._add(sql, commit, applied)
+            return self._add(sql, applied)
 
 
 class ComparesBeforeLocking(OpenSQLiteStats):
@@ -45,8 +45,8 @@ class ComparesBeforeLocking(OpenSQLiteStats):
             self._compare(sql, commit)
         with writing(self._db, "commit") as sql:
             applied = self._applied(sql, commit)
-            self._move(sql, commit, applied)
-            return self._add(sql, commit, applied)
+            self._move(sql, applied)
+            return self._add(sql, applied)
 
 
 class RowcountUnread(OpenSQLiteStats):
@@ -56,10 +56,10 @@ class RowcountUnread(OpenSQLiteStats):
         with writing(self._db, "commit") as sql:
             stored = self._cursor(sql)
             applied = self._applied(sql, commit)
-            self._move(sql, commit, applied)
+            self._move(sql, applied)
             if stored != commit.expected:
                 replace_cursor(sql, stored)  # no row was updated
-            return self._add(sql, commit, applied)
+            return self._add(sql, applied)
 
 
 class JoinsTransactions(OpenSQLiteStats):
@@ -69,8 +69,8 @@ class JoinsTransactions(OpenSQLiteStats):
         with joining(self._db, "commit") as sql:
             self._compare(sql, commit)
             applied = self._applied(sql, commit)
-            self._move(sql, commit, applied)
-            return self._add(sql, commit, applied)
+            self._move(sql, applied)
+            return self._add(sql, applied)
 
 
 class SwallowsBusy(OpenSQLiteStats):
@@ -80,7 +80,7 @@ class SwallowsBusy(OpenSQLiteStats):
         try:
             return super().commit(commit)
         except StoreBusyError:
-            cursor = commit.cursor(commit.deltas, self._now())
+            cursor = commit.cursor(self._now())
             return CommitResult(cursor=cursor, rows=0, forgotten=0, changed=frozenset())
 
 

@@ -11,9 +11,9 @@ from types import MappingProxyType
 import attrs
 
 from skillstat_agg._commits import Commit, CommitResult
-from skillstat_agg._deltas import Deltas
 from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
 from skillstat_agg.backends.sqlite._adding import add_deltas
+from skillstat_agg.backends.sqlite._parking import park, unpark
 from skillstat_agg.backends.sqlite._schema import replace_cursor, take_over
 from skillstat_agg.backends.sqlite._stats import _forgotten
 from skillstat_agg.backends.sqlite._transactions import translated
@@ -32,26 +32,24 @@ class OpenSQLiteStats(SQLiteStatsStore):
         if self._cursor(sql) != commit.expected:
             raise CursorConflictError(self._projection.name)
 
-    def _applied(self, sql: sqlite3.Cursor, commit: Commit) -> Deltas:
-        """Return the deltas without those of forgotten skills."""
-        return commit.deltas.without(_forgotten(sql, list(commit.deltas.totals)))
+    def _applied(self, sql: sqlite3.Cursor, commit: Commit) -> Commit:
+        """Return the commit without what concerns forgotten skills."""
+        return commit.without(_forgotten(sql, list(commit.skills)))
 
-    def _move(self, sql: sqlite3.Cursor, commit: Commit, applied: Deltas) -> None:
+    def _move(self, sql: sqlite3.Cursor, applied: Commit) -> None:
         """Write the cursor."""
-        cursor = commit.cursor(applied, self._now())
+        cursor = applied.cursor(self._now())
         replace_cursor(sql, cursor)
-        if cursor.table != commit.expected.table:
-            take_over(sql, commit.expected.table, commit.projection)
+        if cursor.table != applied.expected.table:
+            take_over(sql, applied.expected.table, applied.projection)
 
-    def _add(self, sql: sqlite3.Cursor, commit: Commit, applied: Deltas) -> CommitResult:
-        """Write the numbers."""
-        rows, changed = add_deltas(sql, commit.projection, applied)
-        return CommitResult(
-            cursor=commit.cursor(applied, self._now()),
-            rows=rows,
-            forgotten=sum(commit.deltas.events.values()) - sum(applied.events.values()),
-            changed=changed,
-        )
+    def _add(self, sql: sqlite3.Cursor, applied: Commit) -> CommitResult:
+        """Write the numbers, and what is parked."""
+        rows, changed = add_deltas(sql, applied.projection, applied.deltas)
+        cursor = applied.cursor(self._now())
+        unpark(sql, cursor, applied.taught)
+        park(sql, cursor, applied.parked)
+        return CommitResult(cursor=cursor, rows=rows, forgotten=applied.forgotten, changed=changed)
 
 
 def on_sqlite(
