@@ -31,7 +31,11 @@ from tests.stepping import run
 T = TypeVar("T")
 
 # Each module whose functions call stores, with its twin: what calls none stands in the first.
-MODULES = {"_folding": ["fold_page", "drain", "_fold"], "_retention": ["expire"]}
+MODULES = {
+    "_folding": ["fold_page", "drain", "_fold", "_at_rest"],
+    "_retention": ["expire"],
+    "_scheduling": ["run_every"],
+}
 TWINS = [(module, name) for module, names in MODULES.items() for name in names]
 PROTOCOLS = ["EventStore", "TallyStore", "StatsStore", "RetentionStore"]
 

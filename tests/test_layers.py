@@ -29,7 +29,7 @@ LAYERS = (
     ("_tallies",),
     ("_effects", "_projections", "_deltas"),
     ("_commits", "_quarantine", "_pages", "_stores", "_appending"),
-    ("_folding", "_retention", "aio", "skillstat_agg"),
+    ("_folding", "_retention", "_scheduling", "_signals", "aio", "skillstat_agg"),
     ("backends",),
     ("testing",),
     ("cli",),

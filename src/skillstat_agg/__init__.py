@@ -11,6 +11,13 @@ from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import SKILL_STATS, Projection
 from skillstat_agg._quarantine import ParkedEvent, Quarantine, Uncountable
 from skillstat_agg._retention import ROWS_PER_STEP, expire
+from skillstat_agg._scheduling import (
+    TRANSIENT,
+    Failure,
+    RunReport,
+    run_every,
+)
+from skillstat_agg._signals import Stop, stop_on
 from skillstat_agg._stores import (
     DAY_AHEAD,
     Appended,
@@ -34,6 +41,7 @@ __all__ = [
     "RETIRED",
     "ROWS_PER_STEP",
     "SKILL_STATS",
+    "TRANSIENT",
     "Appended",
     "Carried",
     "Commit",
@@ -46,6 +54,7 @@ __all__ = [
     "Event",
     "EventStore",
     "Expired",
+    "Failure",
     "FoldReport",
     "Granularity",
     "Page",
@@ -57,8 +66,10 @@ __all__ = [
     "RecordedEvent",
     "RetentionStore",
     "Rollups",
+    "RunReport",
     "SkillstatError",
     "StatsStore",
+    "Stop",
     "TalliedPage",
     "Tally",
     "TallyStore",
@@ -71,7 +82,9 @@ __all__ = [
     "drain",
     "expire",
     "fold_page",
+    "run_every",
     "shown",
     "start_of",
+    "stop_on",
     "unseen_events",
 ]

@@ -26,6 +26,9 @@ log = logging.getLogger("skillstat_agg")
 DEFAULT_PAGE = 10_000
 """Events per page: large enough to write each row seldom, small enough to lock briefly."""
 
+LOOK_SECONDS = 1.0
+"""How long a drain that lost a page waits before it looks at the cursor again."""
+
 
 @attrs.frozen(kw_only=True)
 class FoldReport:
@@ -136,6 +139,7 @@ def drain(
     max_skills: int | None = None,
     uncountable: Uncountable = Uncountable.HALT,
     on_commit: Callable[[frozenset[str]], object] | None = None,
+    wait: Callable[[float], bool] | None = None,
 ) -> FoldReport:
     """Fold page after page until the frontier, or the bound, is reached.
 
@@ -150,6 +154,11 @@ def drain(
         max_skills: How many skills per commit at most, as in `fold_page`. None: any number.
         uncountable: What to do with an event that the table cannot count.
         on_commit: Called after each commit, as in `fold_page`.
+        wait: Waits for so many seconds, or until this program is to stop, and returns
+            whether it is: `threading.Event().wait` and `Stop.wait` do. With it the drain
+            ends within one page when told to, and after a page that another worker won
+            it only looks at the cursor, each second, until that stands still. None: it
+            is not told, and reads on at once.
 
     Raises:
         SkillstatError: As in `fold_page`. Commits made before stay.
@@ -157,10 +166,13 @@ def drain(
     check_bounds(page=page, max_events=max_events, max_skills=max_skills)
     report = start(stats.cursor())
     while not report.at_frontier and report.events != max_events:
+        if wait is not None and wait(0.0):
+            break
         limit = page if max_events is None else min(page, max_events - report.events)
-        report = report.then(
-            _fold(events, stats, report.after, limit, max_skills, uncountable, on_commit)
-        )
+        step = _fold(events, stats, report.after, limit, max_skills, uncountable, on_commit)
+        report = report.then(step)
+        if step.conflicts and wait is not None:
+            report = attrs.evolve(report, after=_at_rest(stats, report.after, wait))
     return end(report)
 
 
@@ -208,6 +220,15 @@ def _fold(
     if portion.fault is not None:
         raise portion.fault
     return folded(cursor, portion, len(taught), result)
+
+
+def _at_rest(stats: StatsStore, cursor: Cursor, wait: Callable[[float], bool]) -> Cursor:
+    """Return the cursor when nobody moves it any more, or when this program is to stop."""
+    while not wait(LOOK_SECONDS):
+        before, cursor = cursor, stats.cursor()
+        if cursor == before:
+            break
+    return cursor
 
 
 def commit_of(

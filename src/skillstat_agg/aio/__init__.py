@@ -7,6 +7,7 @@ synchronous ones with ``async`` and ``await``, and a test holds the two equal, m
 
 from skillstat_agg.aio._folding import drain, fold_page
 from skillstat_agg.aio._retention import expire
+from skillstat_agg.aio._scheduling import run_every
 from skillstat_agg.aio._stores import EventStore, RetentionStore, StatsStore, TallyStore
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "drain",
     "expire",
     "fold_page",
+    "run_every",
 ]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import attrs
+
 from skillstat_agg._commits import Cursor, check_table
 from skillstat_agg._events import RecordedEvent
 from skillstat_agg._folding import (
     DEFAULT_PAGE,
+    LOOK_SECONDS,
     FoldReport,
     commit_of,
     end,
@@ -77,6 +80,7 @@ async def drain(
     max_skills: int | None = None,
     uncountable: Uncountable = Uncountable.HALT,
     on_commit: Callable[[frozenset[str]], Awaitable[object]] | None = None,
+    wait: Callable[[float], Awaitable[bool]] | None = None,
 ) -> FoldReport:
     """Fold page after page until the frontier, or the bound, is reached.
 
@@ -91,6 +95,11 @@ async def drain(
         max_skills: How many skills per commit at most, as in `fold_page`. None: any number.
         uncountable: What to do with an event that the table cannot count.
         on_commit: Called after each commit, as in `fold_page`.
+        wait: Waits for so many seconds, or until this program is to stop, and returns
+            whether it is: `threading.Event().wait` and `Stop.wait` do. With it the drain
+            ends within one page when told to, and after a page that another worker won
+            it only looks at the cursor, each second, until that stands still. None: it
+            is not told, and reads on at once.
 
     Raises:
         SkillstatError: As in `fold_page`. Commits made before stay.
@@ -98,10 +107,13 @@ async def drain(
     check_bounds(page=page, max_events=max_events, max_skills=max_skills)
     report = start(await stats.cursor())
     while not report.at_frontier and report.events != max_events:
+        if wait is not None and await wait(0.0):
+            break
         limit = page if max_events is None else min(page, max_events - report.events)
-        report = report.then(
-            await _fold(events, stats, report.after, limit, max_skills, uncountable, on_commit)
-        )
+        step = await _fold(events, stats, report.after, limit, max_skills, uncountable, on_commit)
+        report = report.then(step)
+        if step.conflicts and wait is not None:
+            report = attrs.evolve(report, after=await _at_rest(stats, report.after, wait))
     return end(report)
 
 
@@ -149,3 +161,14 @@ async def _fold(
     if portion.fault is not None:
         raise portion.fault
     return folded(cursor, portion, len(taught), result)
+
+
+async def _at_rest(
+    stats: StatsStore, cursor: Cursor, wait: Callable[[float], Awaitable[bool]]
+) -> Cursor:
+    """Return the cursor when nobody moves it any more, or when this program is to stop."""
+    while not await wait(LOOK_SECONDS):
+        before, cursor = cursor, await stats.cursor()
+        if cursor == before:
+            break
+    return cursor

@@ -11,8 +11,9 @@ from skillstat_agg.cli._options import database_options, example, projection_opt
 from skillstat_agg.cli._output import progress
 from skillstat_agg.errors import UncountableEventError, UnreadableEventError
 
-_BOUND = click.IntRange(min=1)
-_PAGE_BOUND = click.IntRange(1, 1_000_000)
+BOUND = click.IntRange(min=1)
+PAGE_BOUND = click.IntRange(1, 1_000_000)
+HALTING = (UncountableEventError, UnreadableEventError)
 
 
 @click.command(
@@ -26,14 +27,14 @@ _PAGE_BOUND = click.IntRange(1, 1_000_000)
 @projection_option
 @click.option(
     "--page",
-    type=_PAGE_BOUND,
+    type=PAGE_BOUND,
     metavar="N",
     default=DEFAULT_PAGE,
     show_default=True,
     help="Events per commit at most.",
 )
-@click.option("--max-events", type=_BOUND, metavar="N", help="Events in all at most.")
-@click.option("--max-skills", type=_BOUND, metavar="N", help="Skills per commit at most.")
+@click.option("--max-events", type=BOUND, metavar="N", help="Events in all at most.")
+@click.option("--max-skills", type=BOUND, metavar="N", help="Skills per commit at most.")
 def drain_file(
     database: Database,
     name: str | None,
@@ -63,12 +64,13 @@ def drain_file(
                     max_skills=max_skills,
                     on_commit=lambda _changed: show(stats.cursor().count),
                 )
-            except (UncountableEventError, UnreadableEventError) as error:
+            except HALTING as error:
                 raise failure(f"{error}; everything before it is committed") from error
-    click.echo(_sentence(report))
+    click.echo(sentence(report))
 
 
-def _sentence(report: FoldReport) -> str:
+def sentence(report: FoldReport) -> str:
+    """Return what a drain did."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in report.dropped.items() if count)
     dropped = f"{sum(report.dropped.values())} dropped" + (f" ({reasons})" if reasons else "")
     end = "the frontier is reached" if report.at_frontier else "more events remain"

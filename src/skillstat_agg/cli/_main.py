@@ -12,6 +12,7 @@ from skillstat_agg.cli._init import init
 from skillstat_agg.cli._numbers import daily, totals
 from skillstat_agg.cli._options import lines
 from skillstat_agg.cli._output import escape_what_cannot_be_encoded
+from skillstat_agg.cli._run import run
 from skillstat_agg.cli._status import status
 
 
@@ -26,7 +27,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    commands=[init, append, drain_file, status, totals, daily, demo],
+    commands=[init, append, drain_file, run, status, totals, daily, demo],
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=lines(
         "Example:",
@@ -40,6 +41,7 @@ class _Commands(click.Group):
         "  1  failed; one sentence on stderr says why",
         "  2  wrong usage",
         "  3  a difference was found (by commands that compare)",
+        "  4  a person is needed: to start it again does not help (by run)",
     ),
 )
 @click.version_option(package_name="skillstat-agg", prog_name="skillstat")
@@ -47,7 +49,7 @@ def main() -> None:
     """Count events from a log into totals and daily rollups, each event exactly once.
 
     Log and numbers live in one SQLite file, or in a PostgreSQL database. `append` stores
-    events, `drain` counts what is new, as often and in as many processes as you like. `demo`
-    shows it at work.
+    events, `drain` counts what is new, as often and in as many processes as you like, and `run`
+    does so at regular times. `demo` shows it at work.
     """
     escape_what_cannot_be_encoded()
