@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skillstat_agg import Commit, CommitResult, FoldReport, StatsStore, aio, drain
+from skillstat_agg import (
+    SKILL_STATS,
+    Commit,
+    CommitResult,
+    Effect,
+    FoldReport,
+    Projection,
+    RunReport,
+    SkillstatError,
+    StatsStore,
+    aio,
+    drain,
+)
 from skillstat_agg._folding import LOOK_SECONDS
+from skillstat_agg.errors import TableChangedError, UncountableEventError
 from skillstat_agg.testing._twins import AsyncStats, behind_coroutines
 from tests.logs import download
 from tests.sites import SITES, Client
@@ -165,3 +181,144 @@ def test_who_stands_back_is_told_to_stop_as_well(site_of, drain_it):
         assert waiting.waited == [0, LOOK_SECONDS, LOOK_SECONDS]
         assert (report.events, report.conflicts, report.at_frontier) == (0, 1, False)
         assert report.after == client.stats.cursor()
+
+
+# Several workers that run at regular times
+
+
+COMMENT = Effect(counters={"comments": 1})
+NEWER = Projection("skill_stats", {**SKILL_STATS.kinds, "comment": COMMENT})
+
+
+def working(client: Client, ticks: int) -> Coroutine[None, None, RunReport]:
+    """Return a worker, to be stepped; between two ticks it waits for one step."""
+    done = 0
+
+    async def wait(seconds: float) -> bool:
+        if seconds:
+            await asyncio.sleep(0)
+        return done == ticks
+
+    async def tick() -> FoldReport:
+        nonlocal done
+        done += 1
+        events, stats = behind_coroutines(client.events), AsyncStats(client.stats)
+        return await aio.drain(events, stats, page=2, wait=told)
+
+    async def told(seconds: float) -> bool:
+        if seconds:
+            await asyncio.sleep(0)
+        return False
+
+    return aio.run_every(timedelta(minutes=15), tick, wait=wait, draw=lambda: 0.0)
+
+
+class Workers:
+    """Workers that advance one call of a store at a time, as somebody chooses.
+
+    Attributes:
+        ends: How each that has ended did: what it returned, or the error that it raised.
+    """
+
+    def __init__(self) -> None:
+        self._running: list[Coroutine[None, None, RunReport]] = []
+        self.ends: list[RunReport | SkillstatError] = []
+
+    def start(self, *workers: Coroutine[None, None, RunReport]) -> None:
+        self._running += workers
+
+    def step(self, number: int) -> None:
+        """Let one of them advance."""
+        if not self._running:
+            return
+        worker = self._running[number % len(self._running)]
+        try:
+            worker.send(None)
+        except StopIteration as end:
+            self._end(worker, end.value)
+        except SkillstatError as error:
+            self._end(worker, error)
+
+    def kill(self, number: int) -> None:
+        """End one of them where it stands."""
+        if self._running:
+            self._running.pop(number % len(self._running)).close()
+
+    def finish(self) -> None:
+        while self._running:
+            self.step(0)
+
+    def _end(self, worker: Coroutine[None, None, RunReport], end: Any) -> None:
+        self._running.remove(worker)
+        self.ends.append(end)
+
+
+moves = st.lists(
+    st.tuples(st.sampled_from(["step", "step", "step", "append", "kill"]), st.integers(0, 5)),
+    max_size=60,
+)
+
+
+@in_every_site
+@settings(max_examples=60)
+@given(moves=moves, count=st.integers(2, 3))
+def test_workers_at_regular_times_count_each_event_once(site_of, moves, count):
+    """In every order of their calls, and whoever of them is killed."""
+    with site_of() as site:
+        clients = [site.client() for _ in range(count)]
+        workers, appended = Workers(), 6
+        clients[0].events.append([download()] * 6)
+        workers.start(*(working(each, ticks=3) for each in clients))
+
+        for move, number in moves:
+            if move == "step":
+                workers.step(number)
+            elif move == "kill":
+                workers.kill(number)
+            else:
+                clients[0].events.append([download()])
+                appended += 1
+            cursor, totals = clients[0].stats.cursor(), clients[0].stats.totals()
+            assert totals.get("a", {"downloads": 0})["downloads"] == cursor.count
+        workers.finish()
+        drain(clients[0].events, clients[0].stats)
+
+        assert clients[0].stats.totals()["a"]["downloads"] == appended
+        assert all(isinstance(end, RunReport) for end in workers.ends)
+
+
+@in_every_site
+@settings(max_examples=60)
+@given(before=moves, after=moves)
+def test_old_workers_end_and_new_ones_go_on_during_a_deployment(site_of, before, after):
+    """The old ones count until the new table is there, and none of its events after that."""
+    with site_of() as site:
+        old = [site.client() for _ in range(2)]
+        workers, appended, comments = Workers(), 6, 0
+        old[0].events.append([download()] * 6)
+        workers.start(*(working(each, ticks=50) for each in old))
+        for move, number in before:
+            if move == "append":
+                old[0].events.append([download()])
+                appended += 1
+            else:
+                workers.step(number)
+
+        new = site.client(NEWER)
+        workers.start(working(new, ticks=50))
+        for move, number in after:
+            if move == "append":
+                new.events.append([attrs.evolve(download(), kind="comment")])
+                comments += 1
+            else:
+                workers.step(number)
+        new.events.append([attrs.evolve(download(), kind="comment")])
+        workers.finish()
+        drain(new.events, new.stats)
+
+        refusals = [end for end in workers.ends if isinstance(end, SkillstatError)]
+        assert len(refusals) == 2
+        assert all(isinstance(e, TableChangedError | UncountableEventError) for e in refusals)
+        totals = new.stats.totals()["a"]
+        assert (totals["downloads"], totals["comments"]) == (appended, comments + 1)
+        assert new.stats.cursor().count == appended + comments + 1
