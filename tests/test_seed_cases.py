@@ -27,6 +27,7 @@ from skillstat_agg import (
     Effect,
     Event,
     EventStore,
+    Failure,
     FoldReport,
     Granularity,
     Page,
@@ -38,6 +39,7 @@ from skillstat_agg import (
     aio,
     bucket_start,
     drain,
+    run_every,
     shown,
 )
 from skillstat_agg._buckets import bucket_of
@@ -87,6 +89,19 @@ NOT_RUN = {
     "star-add-idempotent": "the service's job: to keep the rows that say who starred what",
     "star-remove-idempotent": "the service's job: to keep the rows that say who starred what",
     "star-unrecorded-legacy-has-no-retraction": "the service's job: to know what it has reported",
+    "lease-busy": "stated divergence: there is no lease; of two workers one commits, and the"
+    " other reads again",
+    "lease-duration-clamp": "stated divergence: there is no lease; of two workers one commits,"
+    " and the other reads again",
+    "lease-release-records-error": "stated divergence: no lease is held, so none is released;"
+    " `run_every` tells its `on_error` what went wrong",
+    "lease-error-text-truncated": "stated divergence: `on_error` gets the error as it is, and"
+    " who keeps it decides how much of it",
+    "drain-bounds": "stated divergence: a bound is the caller's, never silently another; what"
+    " remains behind it is for the next tick",
+    "drain-numeric-normalization": "stated divergence: a bound that cannot be one is refused,"
+    " never made into another",
+    "cron-disable-switch": "the service's job: to start `skillstat run`, or not",
     "cutover-flag-to-cursor-counts-twice": "a later issue: to adopt the counts of another"
     " mechanism",
     "cutover-cursor-to-flag-counts-twice": "stated divergence: there is one path, by cursor;"
@@ -103,6 +118,12 @@ DIVERGENCES = {
     " known to be the last",
     ("agg-skill-limit-stop", "runs.0.continuation_scheduled"): "a full commit with nothing"
     " behind it is known to be the last",
+    ("lease-fence-checked-in-write-transaction", "has_more"): "who lost a page has not looked"
+    " at what remains, and says that more may",
+    ("lease-renewed-by-each-batch", "lease_expires_at"): "there is no lease",
+    ("drain-failure-releases-and-retries-smaller", "lease_released"): "there is no lease",
+    ("drain-failure-releases-and-retries-smaller", "continuation"): "the next try has the same"
+    " bounds: no smaller page cures what may pass",
 }
 
 
@@ -410,6 +431,78 @@ def overtake(case: Case, new_bench: NewBench) -> Facts:
     return seen
 
 
+def lose_the_page(case: Case, new_bench: NewBench) -> Facts:
+    """Let another worker come first with the page that a run has read."""
+    bench = new_bench()
+    bench.append([{"pos": 1}])
+    other = bench.site.client(bench.projection)
+    changed: list[frozenset[str]] = []
+
+    async def note(skills: frozenset[str]) -> None:
+        changed.append(skills)
+
+    slow = aio.fold_page(
+        behind_coroutines(bench.client.events), AsyncStats(bench.client.stats), on_commit=note
+    )
+    for _ in range(3):  # up to its commit, the third call of a store
+        slow.send(None)
+    drain(other.events, other.stats)
+
+    report = run(slow)
+
+    return {
+        "processed": report.events,
+        "skills_updated": len(changed),
+        "has_more": not report.at_frontier,
+        "skipped": "lease_lost" if report.conflicts else None,
+    }
+
+
+def commit_at(case: Case, new_bench: NewBench) -> Facts:
+    """Fold one event at the time of the case."""
+    bench = new_bench()
+    bench.append([{"pos": 1}])
+    bench.clock.now = at_ms(case["given"]["now"])
+    bench.run()
+    updated_at = bench.client.stats.cursor().updated_at
+    return {
+        "last_processed_at": (updated_at - EPOCH) // timedelta(milliseconds=1),
+        "lease_expires_at": None,
+    }
+
+
+def fail_once(case: Case, new_bench: NewBench) -> Facts:
+    """Let a tick fail before it folds anything, and look at what is to happen next."""
+    given, bench, failures = case["given"], new_bench(), list[Failure]()
+    bench.append([{"pos": 1}])
+
+    def tick() -> None:
+        raise RuntimeError(given["batch_raises"])
+
+    report = run_every(
+        timedelta(minutes=15),
+        tick,
+        wait=lambda _seconds: bool(failures),
+        back_off=timedelta(seconds=30),
+        retry=(RuntimeError,),
+        on_error=failures.append,
+        draw=lambda: 1.0,
+    )
+    [failure] = failures
+    return {
+        "processed": bench.client.stats.cursor().count,
+        "stopped_reason": "error" if report.failures else None,
+        "error": f"Error: {failure.error}",
+        "lease_released": None,
+        "continuation": {
+            "delay_ms": failure.pause // timedelta(milliseconds=1),
+            "batch": given["requested"]["batch"],
+            "max_batches": given["requested"]["max_batches"],
+            "retry": failure.in_a_row,
+        },
+    }
+
+
 def fold_beside_entities(case: Case, new_bench: NewBench) -> Facts:
     """Fold beside a table of the service that says when each skill was edited."""
     bench = new_bench()
@@ -486,6 +579,9 @@ RUN: dict[str, Callable[[Case, NewBench], Facts]] = {
     "per-event-daily-writes": fold_many,
     "skill-limit-overshoot": fold_two_pages_of_skills,
     "stats-bump-entity-updated-at": fold_beside_entities,
+    "lease-fence-checked-in-write-transaction": lose_the_page,
+    "lease-renewed-by-each-batch": commit_at,
+    "drain-failure-releases-and-retries-smaller": fail_once,
 }
 
 
