@@ -20,7 +20,7 @@ from skillstat_agg import SKILL_STATS, Effect, Event, Projection
 from skillstat_agg.backends.postgres import PostgresEventStore, PostgresStatsStore
 from skillstat_agg.backends.postgres import create_tables as create_postgres_tables
 from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
-from skillstat_agg.cli import _file
+from skillstat_agg.cli import _file, main
 from skillstat_agg.cli._database import named
 from skillstat_agg.cli._run import Hindered, NeedsAPerson, Worker
 from tests.command_line import run, start, succeed
@@ -481,3 +481,41 @@ def test_a_tick_that_folds_nothing_is_silent(path):
         rest = said_at_the_end(process)
 
     assert re.fullmatch(r"stopped by SIGTERM: \d ticks, 0 of them failed\n", rest)
+
+
+# The page about it
+
+PAGE = (Path(__file__).parent.parent / "docs" / "schedule.md").read_text(encoding="utf-8")
+
+
+def test_the_page_shows_what_a_run_says(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    [block] = re.findall(
+        r"<!-- run-command -->\n```console\n\$ skillstat (.*)\n((?:.*\n)*?)```", PAGE
+    )
+    command, shown = block
+    with start(*command.split(), stdout=subprocess.PIPE) as process:
+        said = "\n".join([*until_folded(process), ""])
+        process.send_signal(signal.SIGINT)
+        said += said_at_the_end(process)
+
+    assert said == shown.replace("^C", "")
+
+
+def commands_on_the_page() -> list[list[str]]:
+    """Return the arguments of every command of a shell, a unit, a table of cron or a pod."""
+    texts = re.findall(r"(?:skillstat|bin/skillstat) ((?:run|drain) --.*?)(?: >.*)?$", PAGE, re.M)
+    pods = re.findall(r"command: \[skillstat, (.*)\]", PAGE)
+    return [text.split() for text in texts] + [pod.replace('"', "").split(", ") for pod in pods]
+
+
+@pytest.mark.parametrize("arguments", commands_on_the_page(), ids=" ".join)
+def test_a_command_on_the_page_is_understood(arguments):
+    name, *options = arguments
+
+    with main.commands[name].make_context(name, options) as context:
+        assert context.params["target"]
+
+
+def test_the_commands_on_the_page_are_found():
+    assert len(commands_on_the_page()) == 6

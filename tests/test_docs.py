@@ -46,7 +46,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGE = Path(skillstat_agg.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HELD = re.compile(r"^\*Held by:\*(\n\n- `tests/test_| No test of its own yet)", re.MULTILINE)
-NOT_RUN = re.compile(r"<!-- (test|demo)-command -->\n\Z")
+NOT_RUN = re.compile(r"<!-- (test|demo|run)-command -->\n\Z")
 
 
 every_page = pytest.mark.parametrize("path", PAGES, ids=[page.name for page in PAGES])
