@@ -318,15 +318,20 @@ main()
 """A run that gets a signal in the middle of a commit, again and again from there on."""
 
 
-def signalled(number: signal.Signals, commit: int, *arguments: object) -> tuple[int, str]:
-    """Return the exit code of such a run, and what it said."""
-    done = subprocess.run(
-        [sys.executable, "-c", SIGNALLED, str(number.value), str(commit), "run"]
-        + [str(argument) for argument in arguments],
+def signalling(number: signal.Signals, commit: int, *arguments: object) -> subprocess.Popen[str]:
+    """Start such a program."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SIGNALLED, str(number.value), str(commit), *map(str, arguments)],
         stdout=subprocess.PIPE,
         text=True,
     )
-    return done.returncode, done.stdout
+
+
+def signalled(number: signal.Signals, commit: int, *arguments: object) -> tuple[int, str]:
+    """Return the exit code of such a run, and what it said."""
+    with signalling(number, commit, "run", *arguments) as process:
+        said = said_at_the_end(process)
+    return process.returncode, said
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda each: each.name)
@@ -388,6 +393,24 @@ def test_two_runs_at_once_count_each_event_once(path):
     reports = [int(n) for n in re.findall(r"(\d+) events folded", folded + "".join(rest))]
     assert sum(reports) == 109
     assert totals(path) == {"a": 9, "b": 100}
+
+
+def test_a_run_takes_over_from_one_that_is_killed_in_a_commit(path):
+    """The first one stands still in its second commit, and holds the lock, when it dies."""
+    arguments = ("run", "--db", path, "--every", "1h", "--page", 2)
+    with signalling(signal.SIGSTOP, 2, *arguments) as one:
+        os.waitid(os.P_PID, one.pid, os.WSTOPPED)
+        with start(*arguments, stdout=subprocess.PIPE) as two:
+            assert two.stdout is not None
+            two.stdout.readline()
+            one.kill()
+            folded = two.stdout.readline()
+            two.send_signal(signal.SIGTERM)
+            said_at_the_end(two)
+
+    assert folded.startswith("skill_stats: 7 events folded")
+    assert folded.endswith("the frontier is reached\n")
+    assert totals(path) == {"a": 9}
 
 
 def test_a_run_that_needs_a_person_ends_with_4_and_one_sentence(path):
