@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import signal
 import socket
 import threading
@@ -373,6 +374,16 @@ def test_a_length_that_cannot_be_is_refused_before_the_first_tick(run_it, interv
     assert world.begun == []
 
 
+def test_what_is_refused_is_named_with_its_bounds():
+    with pytest.raises(InvalidBoundError) as caught:
+        World(ticks=1).run(MINUTE, jitter=timedelta(minutes=2))
+
+    assert str(caught.value) == (
+        "jitter must be a timedelta from 0:00:00 to 0:01:00, as in timedelta(minutes=15),"
+        " not 0:02:00"
+    )
+
+
 # Signals
 
 
@@ -400,6 +411,24 @@ def test_a_signal_that_comes_during_the_wait_ends_it():
         assert stop.wait(86_400)
 
         other.join()
+
+
+@pytest.mark.parametrize(("seconds", "longest"), [(0.9, 0.9), (1e9, 86_400)])
+def test_the_operating_system_is_asked_to_wait_and_for_a_day_at_most(monkeypatch, seconds, longest):
+    """The signal comes while it waits."""
+    asked, really = [], select.select
+
+    def ring(bells, _writers, _others, timeout):
+        asked.append(timeout)
+        signal.raise_signal(signal.SIGTERM)
+        return really(bells, [], [], 0)
+
+    monkeypatch.setattr(select, "select", ring)
+    with stop_on(signal.SIGTERM) as stop:
+        assert stop.wait(seconds)
+
+    assert len(asked) == 1
+    assert 0 < asked[0] <= longest
 
 
 def test_another_signal_does_not_end_the_wait():
