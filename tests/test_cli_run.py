@@ -128,6 +128,18 @@ def test_an_event_that_cannot_be_counted_needs_a_person_and_stops_no_other_proje
 WITH_COMMENTS_TOO = Projection("with_comments", WITH_COMMENTS.kinds)
 
 
+def test_an_event_that_cannot_be_counted_may_be_set_aside(path):
+    append(path, Event(skill_id="a", kind="comment", occurred_at=NOON), download())
+
+    with start("run", "--db", path, "--every", "1h", "--park", stdout=subprocess.PIPE) as process:
+        lines = until_folded(process)
+        process.send_signal(signal.SIGTERM)
+        said_at_the_end(process)
+
+    assert lines[1].startswith("skill_stats: 11 events folded")
+    assert totals(path) == {"a": 10}
+
+
 def test_a_changed_history_needs_a_person(path):
     worker(path).tick()
     with opened(path) as db:

@@ -15,6 +15,7 @@ from skillstat_agg import (
     TRANSIENT,
     Failure,
     Projection,
+    Uncountable,
     drain,
     run_every,
     stop_on,
@@ -54,6 +55,7 @@ class Worker:
         page: Events per commit at most.
         max_events: Events per projection and tick at most.
         max_skills: Skills per commit at most.
+        uncountable: What to do with an event that its projection cannot count.
         wait: Waits, and says whether the program is to stop: as for `drain`.
     """
 
@@ -62,6 +64,7 @@ class Worker:
     page: int = DEFAULT_PAGE
     max_events: int | None = None
     max_skills: int | None = None
+    uncountable: Uncountable = Uncountable.HALT
     wait: Callable[[float], bool]
 
     def tick(self) -> None:
@@ -91,6 +94,7 @@ class Worker:
                 page=self.page,
                 max_events=self.max_events,
                 max_skills=self.max_skills,
+                uncountable=self.uncountable,
                 wait=self.wait,
             )
         except SkillstatError as error:
@@ -165,6 +169,9 @@ def _ending(error: BaseException, sentence: str) -> Exception:
     "--max-events", type=BOUND, metavar="N", help="Events each time, per projection, at most."
 )
 @click.option("--max-skills", type=BOUND, metavar="N", help="Skills per commit at most.")
+@click.option(
+    "--park", is_flag=True, help="Set an event that its projection cannot count aside, and go on."
+)
 def run(
     database: Database,
     *,
@@ -174,6 +181,7 @@ def run(
     page: int,
     max_events: int | None,
     max_skills: int | None,
+    park: bool,
 ) -> None:
     """Count the events that are not counted yet, now and then at each interval.
 
@@ -196,6 +204,7 @@ def run(
             page=page,
             max_events=max_events,
             max_skills=max_skills,
+            uncountable=Uncountable.PARK if park else Uncountable.HALT,
             wait=stop.wait,
         )
         report = run_every(
