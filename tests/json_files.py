@@ -19,7 +19,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -405,7 +404,7 @@ class JsonStatsStore:
         if limit < 1:
             raise InvalidBoundError("limit", str(limit))
         mine = self._load("quarantine")
-        first = islice(mine["parked"].values(), limit)
+        first = list(mine["parked"].values())[:limit]
         return Quarantine(
             cursor=cursor_from_json(mine["cursor"]),
             events=tuple(map(RecordedEvent.from_json, first)),
@@ -423,7 +422,8 @@ class JsonStatsStore:
         with self._folder.changing(STATS) as stats:
             mine = stats["projections"][self._projection.name]
             cursor = cursor_from_json(mine["cursor"])
-            known = cursor.expired.get(granularity.value, first - 1)
+            if cursor.expired.get(granularity.value, first - 1) >= first:
+                return Expired(cursor=cursor, rows=0, is_last=True)
             by_skill = mine["rollups"].get(granularity.value, {})
             old = sorted(int(one) for rows in by_skill.values() for one in rows if int(one) < first)
             end = first if len(old) <= limit else max(old[limit], old[0] + 1)
@@ -436,7 +436,7 @@ class JsonStatsStore:
             cursor = attrs.evolve(
                 cursor,
                 controls=controls,
-                expired={**cursor.expired, granularity.value: max(end, known)},
+                expired={**cursor.expired, granularity.value: end},
                 revision=cursor.revision + 1,
                 updated_at=self._clock(),
             )

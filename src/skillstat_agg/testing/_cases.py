@@ -15,6 +15,7 @@ import attrs
 from skillstat_agg._commits import Cursor
 from skillstat_agg._events import Event, RecordedEvent
 from skillstat_agg._projections import SKILL_STATS, Projection
+from skillstat_agg._quarantine import Uncountable
 from skillstat_agg.errors import StoreBusyError
 from skillstat_agg.testing._comparing import (
     EVERYTHING,
@@ -354,7 +355,8 @@ class Case(Generic[S]):
             Violation: If one was lost or doubled, or a number is wrong.
         """
         worker = self.client("after", projection)
-        worker.drain(page=page)
+        uncountable = Uncountable.PARK if self.committed.parks else Uncountable.HALT
+        worker.drain(page=page, uncountable=uncountable)
         log = self.log_of(worker)
         compare_log(self.committed, [recorded.event for recorded in log])
         cursor = self._compare(worker, log)

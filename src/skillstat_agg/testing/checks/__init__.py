@@ -1,8 +1,8 @@
 """The checks, in the order in which they are tried.
 
 A module has a tuple ``CHECKS``, of one family or, where that is large, of a part of it. Families
-of operations that the contract does not have yet (prune, rebuild, quarantine, retention) get
-modules of their own beside these.
+of operations that the contract does not have yet (prune, rebuild) get modules of their own beside
+these.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from skillstat_agg.testing.checks import (
     late,
     numbers,
     opened,
+    parking,
     projections,
     pushdown,
+    retention,
     retries,
     sizes,
     snapshots,
@@ -58,6 +60,8 @@ FAMILIES = (
     forgetting,
     forgetting_beside,
     deployment,
+    parking,
+    retention,
     snapshots,
     pushdown,
     sizes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 import attrs
 
@@ -123,12 +124,14 @@ def num_02(case: AnyCase) -> None:
 
 
 def _check_refused(case: AnyCase, worker: Handle, *counters: str) -> None:
-    """Check that a drain is refused since a sum of skill ``a``, one of these, leaves the range."""
-    numbers = worker.stats.totals()
+    """Check that a commit is refused since a sum of skill ``a``, one of these, leaves the range."""
+    numbers, commit = worker.stats.totals(), prepared(worker)
     before = case.raw()
     counter = counters[0]
     error = case.raises(
-        OutOfRangeError, worker.drain, f"a fold that takes {counter} out of 64 bits"
+        OutOfRangeError,
+        lambda: worker.stats.commit(commit),
+        f"a commit that takes {counter} out of 64 bits",
     )
     case.saw(OUT_OF_RANGE)
     if case.raw() != before:
@@ -268,4 +271,33 @@ def num_07(case: AnyCase) -> None:
     case.settle(CARRIED)
 
 
-CHECKS = (num_01, num_02, num_03, num_04, num_05, num_06, num_07)
+@check(
+    "NUM-08",
+    "exact",
+    "one event that leaves the range stops a fold there, and a correction cures it",
+    witness=OUT_OF_RANGE,
+)
+def num_08(case: AnyCase) -> None:
+    """It stands first, in the middle or last; everything before it is committed."""
+    worker, end = case.client("fold", CARRIED), case.pick(MAX_INTEGER, MIN_INTEGER)
+    step = 1 if end > 0 else -1
+    worker.append(*_carry(case, end))
+    worker.drain()
+    before = case.pick(0, 1, 5)
+    worker.append(*(case.event("b", "other") for _ in range(before)))
+    worker.append(*_carry(case, step))
+    worker.append(*(case.event("c", "other") for _ in range(case.pick(0, 3))))
+    position = str(case.log_of(worker)[1 + before].position)
+    for page in (10, 2):
+        error = case.raises(
+            OutOfRangeError, partial(worker.drain, page=page), "a fold that leaves 64 bits"
+        )
+        case.saw(OUT_OF_RANGE)
+        case.expect("the position that the error names", position, error.position)
+        case.expect("the number of events before it", 1 + before, worker.stats.cursor().count)
+    case.observe(CARRIED)
+    worker.append(*_carry(case, -step))
+    case.settle(CARRIED)
+
+
+CHECKS = (num_01, num_02, num_03, num_04, num_05, num_06, num_07, num_08)
