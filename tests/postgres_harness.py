@@ -40,7 +40,13 @@ from tests.postgres_spies import (
     no_io,
 )
 
-CLEARED = ("skillstat_events", "skillstat_event_ids", "skillstat_cursors", "skillstat_forgotten")
+CLEARED = (
+    "skillstat_events",
+    "skillstat_event_ids",
+    "skillstat_cursors",
+    "skillstat_forgotten",
+    "skillstat_parked",
+)
 SEQUENCE = "skillstat_events_seq_seq"
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -241,8 +247,9 @@ class Sites:
                 f"INSERT INTO {there.name(table)} ({columns}) OVERRIDING SYSTEM VALUE"
                 f" SELECT {columns} FROM {site.name(table)}"
             )
-        sequence = Literal(there.name(SEQUENCE)).as_string()
-        self.execute(f"SELECT setval({sequence}, last_value, is_called) FROM {site.name(SEQUENCE)}")
+        for name in (SEQUENCE, "skillstat_parked_number_seq"):
+            sequence = Literal(there.name(name)).as_string()
+            self.execute(f"SELECT setval({sequence}, last_value, is_called) FROM {site.name(name)}")
 
     def raw(self, site: Site) -> object:
         """Return every row of every table of a site."""

@@ -441,9 +441,9 @@ def quarantine_14(case: AnyCase) -> None:
             seen.append(await stats.quarantine(limit=100))
 
     case.play(
-        reader.doing(look),
         worker.draining(uncountable=PARK),
-        switches=0,
+        reader.doing(look),
+        switches=1,
         inside=1,
         into=("quarantine",),
         look=False,

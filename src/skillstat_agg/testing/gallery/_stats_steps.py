@@ -13,7 +13,8 @@ from skillstat_agg._commits import Commit, CommitResult
 from skillstat_agg._events import Event, Place
 from skillstat_agg._pages import Page
 from skillstat_agg._projections import Projection
-from skillstat_agg._stores import DAY_AHEAD, Appended, Counters, Rollups, Totals
+from skillstat_agg._quarantine import Quarantine
+from skillstat_agg._stores import DAY_AHEAD, Appended, Counters, Expired, Rollups, Totals
 from skillstat_agg.backends._clocks import Clock
 from skillstat_agg.backends.memory import MemoryDatabase, MemoryEventStore, MemoryStatsStore
 from skillstat_agg.backends.memory._database import Stats
@@ -64,6 +65,16 @@ class OpenStats(MemoryStatsStore):
         """Let others move, and return the rollups."""
         self._io()
         return super().rollups(skill_id, granularity, since=since, until=until)
+
+    def quarantine(self, *, limit: int) -> Quarantine:
+        """Let others move, and return what is parked."""
+        self._io()
+        return super().quarantine(limit=limit)
+
+    def expire(self, granularity: Granularity, first: int, /, *, limit: int) -> Expired:
+        """Let others move, and let rollups expire."""
+        self._io()
+        return super().expire(granularity, first, limit=limit)
 
     def forget(self, skill_id: str, /) -> bool:
         """Let others move, and forget."""
