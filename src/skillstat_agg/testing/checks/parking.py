@@ -140,7 +140,7 @@ def quarantine_03(case: AnyCase) -> None:
 
 @check(
     "QUARANTINE-04",
-    "quarantined",
+    "atomic",
     "what is parked and the cursor are there together or not at all",
     witness=PARKED,
     needs=["io"],
@@ -231,7 +231,7 @@ def quarantine_06(case: AnyCase) -> None:
 
 @check(
     "QUARANTINE-07",
-    "quarantined",
+    "compare_and_set",
     "old and new workers side by side: what the old one parks counts once",
     witness=TAUGHT,
 )
@@ -265,7 +265,7 @@ async def _deploy(case: AnyCase) -> None:
 
 @check(
     "QUARANTINE-08",
-    "quarantined",
+    "atomic",
     "taking a larger table over and counting what it teaches is one step",
     witness=TAUGHT,
     needs=["io"],
@@ -290,7 +290,7 @@ def quarantine_08(case: AnyCase) -> None:
 
 @check(
     "QUARANTINE-09",
-    "quarantined",
+    "forgotten",
     "a forgotten skill has nothing in quarantine, and never gets anything there",
     witness=FORGOTTEN,
 )
@@ -353,7 +353,7 @@ def quarantine_10(case: AnyCase) -> None:
 
 @check(
     "QUARANTINE-11",
-    "quarantined",
+    "forgotten",
     "no commit in flight parks something of a forgotten skill",
     witness=FORGOTTEN,
 )
@@ -380,7 +380,7 @@ def quarantine_11(case: AnyCase) -> None:
     witness=LEFT,
 )
 def quarantine_12(case: AnyCase) -> None:
-    """Two projections park one event; one of them is taught, and a skill is forgotten for both."""
+    """Two projections park one event, and one of them is taught the kind."""
     stars = Projection("star_stats", {"star": Effect(counters={"stars": 1}), "download": RETIRED})
     writer, one, two = case.client("w", WRITERS), case.client("one"), case.client("two", stars)
     case.observer()
@@ -391,8 +391,6 @@ def quarantine_12(case: AnyCase) -> None:
     if case.maybe():
         case.client("new", WAVES).drain(uncountable=PARK)
     case.saw(LEFT)
-    if case.maybe():
-        case.pick(one, two).forget("a")
     for projection in (SKILL_STATS, stars):
         case.observe(projection)
     case.settle(WAVES)
@@ -463,6 +461,26 @@ def quarantine_14(case: AnyCase) -> None:
     case.settle(WAVES)
 
 
+@check(
+    "QUARANTINE-15",
+    "forgotten",
+    "a skill is forgotten in the quarantine of every projection",
+    witness=FORGOTTEN,
+)
+def quarantine_15(case: AnyCase) -> None:
+    """Two projections have parked events of it, and one of them, or neither, is asked."""
+    waves = Projection("wave_stats", {"wave": Effect(counters={"waves": 1}), "download": RETIRED})
+    writer, one, two = case.client("w", WRITERS), case.client("one"), case.client("two", waves)
+    writer.append(*(case.event(skill_id, kind) for skill_id in "ab" for kind in ("wave", "blink")))
+    for client in (one, two):
+        client.drain(uncountable=PARK)
+    case.pick(one, two, writer).forget("a")
+    case.saw(FORGOTTEN)
+    for projection in (SKILL_STATS, waves):
+        case.observe(projection)
+        case.settle(projection)
+
+
 CHECKS = (
     quarantine_01,
     quarantine_02,
@@ -478,4 +496,5 @@ CHECKS = (
     quarantine_12,
     quarantine_13,
     quarantine_14,
+    quarantine_15,
 )
