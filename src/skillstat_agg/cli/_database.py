@@ -9,11 +9,15 @@ from pathlib import Path
 import click
 from typing_extensions import Protocol
 
-from skillstat_agg import EventStore, Projection, StatsStore
+from skillstat_agg import EventStore, Projection, RetentionStore, StatsStore
 from skillstat_agg.cli._errors import failure
 from skillstat_agg.cli._file import File
 
 SCHEMES = ("postgresql://", "postgres://")
+
+
+class Stats(StatsStore, RetentionStore, Protocol):
+    """The stats of a projection, with all that the commands ask of them."""
 
 
 class Opened(Protocol):
@@ -23,7 +27,7 @@ class Opened(Protocol):
         """Return its log; it takes what these projections can count."""
         ...
 
-    def stats(self, projection: Projection) -> StatsStore:
+    def stats(self, projection: Projection) -> Stats:
         """Return the stats of a projection that it holds."""
         ...
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import click
 
-from skillstat_agg import DEFAULT_PAGE, FoldReport, drain
+from skillstat_agg import DEFAULT_PAGE, FoldReport, Uncountable, drain
 from skillstat_agg.cli._database import Database, chosen_projection
 from skillstat_agg.cli._errors import failure, when_interrupted
 from skillstat_agg.cli._options import database_options, example, projection_option
 from skillstat_agg.cli._output import progress
-from skillstat_agg.errors import UncountableEventError, UnreadableEventError
+from skillstat_agg.errors import OutOfRangeError, UncountableEventError, UnreadableEventError
 
 BOUND = click.IntRange(min=1)
 PAGE_BOUND = click.IntRange(1, 1_000_000)
-HALTING = (UncountableEventError, UnreadableEventError)
+HALTING = (UncountableEventError, UnreadableEventError, OutOfRangeError)
 
 
 @click.command(
@@ -21,6 +21,7 @@ HALTING = (UncountableEventError, UnreadableEventError)
     epilog=example(
         "skillstat drain --db stats.db",
         "skillstat drain --db stats.db --page 500 --max-events 100000",
+        "skillstat drain --db stats.db --park",
     ),
 )
 @database_options
@@ -35,19 +36,22 @@ HALTING = (UncountableEventError, UnreadableEventError)
 )
 @click.option("--max-events", type=BOUND, metavar="N", help="Events in all at most.")
 @click.option("--max-skills", type=BOUND, metavar="N", help="Skills per commit at most.")
+@click.option("--park", is_flag=True, help="Set aside what the projection cannot count, and go on.")
 def drain_file(
     database: Database,
     name: str | None,
     page: int,
     max_events: int | None,
     max_skills: int | None,
+    *,
+    park: bool,
 ) -> None:
     """Count the events that are not counted yet.
 
     It goes on to the frontier of the log, or to a bound; each page is one commit. Any
     number of drains may run at once, and each may be killed at any time: every event counts
     once. An event that the projection cannot count stops the drain, when everything before
-    it is committed.
+    it is committed; with --park it goes into quarantine instead.
     """
     with (
         database.opened() as db,
@@ -62,6 +66,7 @@ def drain_file(
                     page=page,
                     max_events=max_events,
                     max_skills=max_skills,
+                    uncountable=Uncountable.PARK if park else Uncountable.HALT,
                     on_commit=lambda _changed: show(stats.cursor().count),
                 )
             except HALTING as error:
@@ -74,7 +79,12 @@ def sentence(report: FoldReport) -> str:
     reasons = ", ".join(f"{count} {reason}" for reason, count in report.dropped.items() if count)
     dropped = f"{sum(report.dropped.values())} dropped" + (f" ({reasons})" if reasons else "")
     end = "the frontier is reached" if report.at_frontier else "more events remain"
+    aside = "".join(
+        f" {number} {what},"
+        for number, what in ((report.parked, "parked"), (report.taught, "taught"))
+        if number
+    )
     return (
-        f"{report.events} events folded, {report.rows} rows written, {dropped},"
+        f"{report.events} events folded, {report.rows} rows written,{aside} {dropped},"
         f" {report.conflicts} conflicts; {end}"
     )

@@ -8,10 +8,12 @@ from skillstat_agg.cli._append import append
 from skillstat_agg.cli._demo import demo
 from skillstat_agg.cli._drain import drain_file
 from skillstat_agg.cli._errors import one_sentence
+from skillstat_agg.cli._expire import expire_rollups
 from skillstat_agg.cli._init import init
 from skillstat_agg.cli._numbers import daily, totals
 from skillstat_agg.cli._options import lines
 from skillstat_agg.cli._output import escape_what_cannot_be_encoded
+from skillstat_agg.cli._quarantine import quarantine
 from skillstat_agg.cli._run import run
 from skillstat_agg.cli._status import status
 
@@ -27,7 +29,18 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    commands=[init, append, drain_file, run, status, totals, daily, demo],
+    commands=[
+        init,
+        append,
+        drain_file,
+        run,
+        status,
+        totals,
+        daily,
+        quarantine,
+        expire_rollups,
+        demo,
+    ],
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=lines(
         "Example:",
