@@ -47,6 +47,8 @@ LAWS = (
     "only_real_changes",
     "one_snapshot",
     "forgotten",
+    "quarantined",
+    "expired",
     "documented",
 )
 """The laws in the order of the protocols, and what else their docstrings promise."""
