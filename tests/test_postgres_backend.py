@@ -26,7 +26,9 @@ from skillstat_agg import (
     Place,
     Position,
     Projection,
+    Uncountable,
     drain,
+    expire,
 )
 from skillstat_agg.backends.postgres import (
     PostgresEventStore,
@@ -909,3 +911,68 @@ def test_the_statement_checks_as_append_does():
         append_statement([download("a", at=NOON.replace(year=9999))])
     with pytest.raises(EventIdConflictError):
         append_statement([download("a", event_id="x"), download("b", event_id="x")])
+
+
+# Quarantine and retention
+
+
+WAVES = Projection(SKILL_STATS.name, {**SKILL_STATS.kinds, "wave": Effect(counters={"waves": 1})})
+
+
+def waves(*skill_ids: str) -> list[Event]:
+    return [Event(skill_id=skill_id, kind="wave", occurred_at=NOON) for skill_id in skill_ids]
+
+
+def test_what_is_parked_moves_with_its_log(db):
+    """A new epoch gives it the positions that its events have in the log from then on."""
+    log, stats = stores(db)
+    for skill_ids in ("ab", "c"):
+        log.append([*downloads(*skill_ids), *waves(*skill_ids)])
+        drain(log, stats, uncountable=Uncountable.PARK)
+        new_epoch(db)
+
+        there = [one for one in log.read(None, limit=10).events if one.event.kind == "wave"]
+        assert stats.quarantine(limit=10).events == tuple(there)
+
+    create_tables(db, WAVES)
+    assert PostgresStatsStore(db, WAVES).totals()["c"]["waves"] == 1
+    assert stats.cursor().parked == 0
+
+
+def test_a_migration_that_teaches_a_kind_counts_or_rolls_back(db):
+    """Tables that are made within the caller's transaction count what was parked with it."""
+    log, stats = stores(db)
+    log.append(waves("a", "b"))
+    drain(log, stats, uncountable=Uncountable.PARK)
+    before = stats.cursor()
+    with db.transaction(force_rollback=True):
+        create_tables(db, WAVES)
+
+    assert stats.cursor() == before
+    with db.transaction():
+        create_tables(db, WAVES)
+    assert {row["waves"] for row in PostgresStatsStore(db, WAVES).totals().values()} == {1}
+    assert stats.quarantine(limit=10).events == ()
+
+
+def test_a_worker_may_park_and_teach_and_expire(conninfo, db):
+    """The role that folds needs no other grants for it, in whichever time zone it lives."""
+    create_tables(db, HOURLY)
+    log, _ = stores(db)
+    log.append([*downloads("a"), *waves("a", "b")])
+
+    def granting(name: str) -> LiteralString:
+        return worker_grants_sql(name, SKILL_STATS, HOURLY)
+
+    with role(db, granting) as name, psycopg.connect(conninfo, user=name) as own:
+        own.execute("SET TIME ZONE 'Asia/Kathmandu'")
+        own.commit()
+        stats = PostgresStatsStore(own, HOURLY)
+        drain(PostgresEventStore(own), stats, uncountable=Uncountable.PARK)
+        stats.forget("b")
+        assert stats.cursor().parked == len(stats.quarantine(limit=10).events) == 1
+
+        assert expire(stats, Granularity.HOUR, NOON + timedelta(minutes=59)).rows == 0
+        assert list(stats.rollups("a", Granularity.HOUR)) == [NOON]
+        assert expire(stats, Granularity.HOUR, NOON + timedelta(hours=1)).rows == 1
+        assert list(stats.rollups("a", Granularity.HOUR)) == []
