@@ -28,6 +28,7 @@ from skillstat_agg.backends.postgres import (
 from skillstat_agg.backends.postgres._connections import translated
 from skillstat_agg.backends.postgres._names import Names
 from skillstat_agg.backends.postgres._schema import stats_tables
+from skillstat_agg.errors import TableChangedError
 from skillstat_agg.testing import AsyncClient, Client, Harness, JoinedAppend, Setting, Writers
 from skillstat_agg.testing._harness import AnyHarness
 from tests.postgres_server import fresh_database, running_server
@@ -178,10 +179,17 @@ class Sites:
         site = Site(next(self._numbers))
         create_tables(self.keeper, schema=site.schema)
         deletes = "".join(f" DELETE FROM {site.name(table)};" for table in CLEARED)
-        sequence = Literal(site.name(SEQUENCE)).as_string()
+        sequence, schema = (
+            Literal(text).as_string() for text in (site.name(SEQUENCE), site.schema)
+        )
         self.execute(
-            f"CREATE FUNCTION emptied_{site.number}() RETURNS void LANGUAGE plpgsql AS $$ BEGIN"
-            f"{deletes} UPDATE {site.name('skillstat_schema')} SET epoch = gen_random_uuid()::text;"
+            f"CREATE FUNCTION emptied_{site.number}() RETURNS void LANGUAGE plpgsql AS $$"
+            " DECLARE built record; BEGIN FOR built IN SELECT schemaname, tablename FROM pg_tables"
+            f" JOIN {site.name('skillstat_cursors')} ON building <> '' AND schemaname = {schema}"
+            " AND starts_with(tablename, format('skillstat_g%s_%s_', generation, projection))"
+            " LOOP EXECUTE format('DROP TABLE IF EXISTS %I.%I', built.schemaname, built.tablename);"
+            f" END LOOP;{deletes}"
+            f" UPDATE {site.name('skillstat_schema')} SET epoch = gen_random_uuid()::text;"
             f" PERFORM setval({sequence}, 1, false); END $$"
         )
         return site
@@ -228,7 +236,9 @@ class Sites:
             yield there
 
     def _copy(self, site: Site, there: Site) -> None:
-        for table in self._column(f"SELECT declared FROM {site.name('skillstat_cursors')}"):
+        for table in self._column(
+            f"SELECT declared FROM {site.name('skillstat_cursors')} WHERE building = ''"
+        ):
             projection = Projection.from_table(table)
             self._drop(there, [there.spare.pop(projection.name, projection)])
             for statement in stats_tables(Names(there.schema), projection, NOON):
@@ -277,7 +287,8 @@ class Sites:
         with self._connection(options) as db:
             where: Any = {"schema": site.schema, "clock": setting.clock}
             if not self.is_declared(site, setting):
-                create_tables(db, setting.projection, **where)
+                with suppress(TableChangedError):  # refused until a rebuild
+                    create_tables(db, setting.projection, **where)
                 site.note(setting.projection)
             events = PostgresEventStore(db, **where)
             stats = PostgresStatsStore(db, setting.projection, **where)
@@ -318,7 +329,8 @@ class Sites:
         async with self._async_connection(options) as db:
             where: Any = {"schema": site.schema, "clock": setting.clock}
             if not self.is_declared(site, setting):
-                await aio.create_tables(db, setting.projection, **where)
+                with suppress(TableChangedError):  # refused until a rebuild
+                    await aio.create_tables(db, setting.projection, **where)
                 site.note(setting.projection)
             events = aio.PostgresEventStore(db, **where)
             stats = aio.PostgresStatsStore(db, setting.projection, **where)

@@ -32,12 +32,22 @@ T = TypeVar("T")
 
 # Each module whose functions call stores, with its twin: what calls none stands in the first.
 MODULES = {
-    "_folding": ["fold_page", "drain", "_fold", "_at_rest"],
+    "_folding": ["fold_page", "drain", "_fold", "_at_rest", "read_portion"],
+    "_rebuilding": ["rebuild", "check_same_log", "_begin"],
     "_retention": ["expire"],
     "_scheduling": ["run_every"],
+    "_verifying": ["verify", "verify_fully", "_verified", "_caught_up"],
 }
 TWINS = [(module, name) for module, names in MODULES.items() for name in names]
-PROTOCOLS = ["EventStore", "TallyStore", "StatsStore", "RetentionStore"]
+PROTOCOLS = [
+    "EventStore",
+    "TallyStore",
+    "ExtentStore",
+    "StatsStore",
+    "RetentionStore",
+    "SumStore",
+    "GenerationStore",
+]
 
 in_every_site = pytest.mark.parametrize("site_of", SITES.values(), ids=SITES)
 both_ways = pytest.mark.parametrize("run_it", [asyncio.run, run], ids=["asyncio", "by hand"])

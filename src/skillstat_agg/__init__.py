@@ -7,9 +7,22 @@ from skillstat_agg._deltas import Deltas
 from skillstat_agg._effects import RETIRED, Carried, Effect
 from skillstat_agg._events import Event, Place, Position, RecordedEvent
 from skillstat_agg._folding import DEFAULT_PAGE, FoldReport, drain, fold_page
+from skillstat_agg._generations import (
+    MOST_DIFFERENCES,
+    Comparison,
+    Difference,
+    Extent,
+    ExtentStore,
+    GenerationStore,
+    Sums,
+    SumStore,
+    begin_building,
+    swapped,
+)
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import SKILL_STATS, Projection
 from skillstat_agg._quarantine import ParkedEvent, Quarantine, Uncountable
+from skillstat_agg._rebuilding import RebuildReport, rebuild
 from skillstat_agg._retention import ROWS_PER_STEP, expire
 from skillstat_agg._scheduling import (
     TRANSIENT,
@@ -32,12 +45,14 @@ from skillstat_agg._stores import (
     shown,
 )
 from skillstat_agg._tallies import DeltaSum, Tally
+from skillstat_agg._verifying import VerifyReport, verify, verify_fully
 from skillstat_agg.errors import SkillstatError
 
 __all__ = [
     "CHECKSUM_RANGE",
     "DAY_AHEAD",
     "DEFAULT_PAGE",
+    "MOST_DIFFERENCES",
     "RETIRED",
     "ROWS_PER_STEP",
     "SKILL_STATS",
@@ -46,16 +61,21 @@ __all__ = [
     "Carried",
     "Commit",
     "CommitResult",
+    "Comparison",
     "Counters",
     "Cursor",
     "DeltaSum",
     "Deltas",
+    "Difference",
     "Effect",
     "Event",
     "EventStore",
     "Expired",
+    "Extent",
+    "ExtentStore",
     "Failure",
     "FoldReport",
+    "GenerationStore",
     "Granularity",
     "Page",
     "ParkedEvent",
@@ -63,6 +83,7 @@ __all__ = [
     "Position",
     "Projection",
     "Quarantine",
+    "RebuildReport",
     "RecordedEvent",
     "RetentionStore",
     "Rollups",
@@ -70,11 +91,15 @@ __all__ = [
     "SkillstatError",
     "StatsStore",
     "Stop",
+    "SumStore",
+    "Sums",
     "TalliedPage",
     "Tally",
     "TallyStore",
     "Totals",
     "Uncountable",
+    "VerifyReport",
+    "begin_building",
     "bucket_of",
     "bucket_start",
     "checked_events",
@@ -82,9 +107,13 @@ __all__ = [
     "drain",
     "expire",
     "fold_page",
+    "rebuild",
     "run_every",
     "shown",
     "start_of",
     "stop_on",
+    "swapped",
     "unseen_events",
+    "verify",
+    "verify_fully",
 ]

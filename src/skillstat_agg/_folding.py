@@ -13,8 +13,15 @@ import attrs
 
 from skillstat_agg._commits import Commit, CommitResult, Cursor, check_table
 from skillstat_agg._deltas import deltas_of
-from skillstat_agg._events import RecordedEvent
-from skillstat_agg._pages import Portion, check_bounds, countable, countable_part
+from skillstat_agg._events import Position, RecordedEvent
+from skillstat_agg._pages import (
+    Portion,
+    check_bounds,
+    countable,
+    countable_part,
+    cut,
+    cut_tally,
+)
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Uncountable, taught_by
 from skillstat_agg._stores import EventStore, StatsStore
@@ -138,6 +145,7 @@ def drain(
     max_events: int | None = None,
     max_skills: int | None = None,
     uncountable: Uncountable = Uncountable.HALT,
+    until: Position | None = None,
     on_commit: Callable[[frozenset[str]], object] | None = None,
     wait: Callable[[float], bool] | None = None,
 ) -> FoldReport:
@@ -153,6 +161,7 @@ def drain(
         max_events: How many events in all at most; never overshot. None: any number.
         max_skills: How many skills per commit at most, as in `fold_page`. None: any number.
         uncountable: What to do with an event that the table cannot count.
+        until: Fold as if the log ended with this position. None: to the frontier.
         on_commit: Called after each commit, as in `fold_page`.
         wait: Waits for so many seconds, or until this program is to stop, and returns
             whether it is: `threading.Event().wait` and `Stop.wait` do. With it the drain
@@ -169,7 +178,7 @@ def drain(
         if wait is not None and wait(0.0):
             break
         limit = page if max_events is None else min(page, max_events - report.events)
-        step = _fold(events, stats, report.after, limit, max_skills, uncountable, on_commit)
+        step = _fold(events, stats, report.after, limit, max_skills, uncountable, on_commit, until)
         report = report.then(step)
         if step.conflicts and wait is not None:
             report = attrs.evolve(report, after=_at_rest(stats, report.after, wait))
@@ -184,6 +193,7 @@ def _fold(
     max_skills: int | None,
     uncountable: Uncountable,
     on_commit: Callable[[frozenset[str]], object] | None,
+    until: Position | None = None,
 ) -> FoldReport:
     """Fold one page after *cursor*, which may be out of date by now."""
     projection = stats.projection
@@ -194,18 +204,7 @@ def _fold(
         if quarantine.cursor != cursor:
             return lost_race(cursor, quarantine.cursor)
         taught = taught_by(projection, quarantine)
-    portion = None
-    tally = getattr(events, "tally", None)  # a `TallyStore`, be it behind a proxy
-    if max_skills is None and tally is not None:
-        portion = countable(
-            tally(cursor.place, limit=limit, granularity=projection.finest),
-            cursor,
-            limit,
-            projection,
-        )
-    if portion is None:
-        page = events.read(cursor.place, limit=limit)
-        portion = countable_part(page, cursor, limit, projection, max_skills, uncountable)
+    portion = read_portion(events, cursor, projection, limit, max_skills, uncountable, until)
     if portion.page.place is None and not taught:
         return no_page(cursor, portion)
     try:
@@ -214,7 +213,7 @@ def _fold(
         return lost_race(cursor, stats.cursor())
     except OutOfRangeError as error:
         half = half_of(limit, portion, error)
-        return _fold(events, stats, cursor, half, max_skills, uncountable, on_commit)
+        return _fold(events, stats, cursor, half, max_skills, uncountable, on_commit, until)
     if on_commit is not None:
         on_commit(result.changed)
     if portion.fault is not None:
@@ -229,6 +228,26 @@ def _at_rest(stats: StatsStore, cursor: Cursor, wait: Callable[[float], bool]) -
         if cursor == before:
             break
     return cursor
+
+
+def read_portion(
+    events: EventStore,
+    cursor: Cursor,
+    projection: Projection,
+    limit: int,
+    max_skills: int | None,
+    uncountable: Uncountable,
+    until: Position | None,
+) -> Portion:
+    """Return what one commit can take of the log after *cursor*."""
+    tally = getattr(events, "tally", None)  # a `TallyStore`, be it behind a proxy
+    if max_skills is None and tally is not None:
+        page_tally = tally(cursor.place, limit=limit, granularity=projection.finest)
+        portion = countable(cut_tally(page_tally, until), cursor, limit, projection)
+        if portion is not None:
+            return portion
+    page = cut(events.read(cursor.place, limit=limit), until)
+    return countable_part(page, cursor, limit, projection, max_skills, uncountable)
 
 
 def commit_of(

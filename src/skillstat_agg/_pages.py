@@ -69,6 +69,27 @@ class Portion:
     fault: UncountableEventError | None = None
 
 
+def cut(page: Page, until: Position | None) -> Page:
+    """Return a page as if nothing stood after *until*; None: there is no such end."""
+    if until is None or page.frontier is None or page.frontier <= until:
+        return page
+    events = tuple(recorded for recorded in page.events if recorded.position <= until)
+    is_last = len(events) < len(page.events) or (bool(events) and events[-1].position == until)
+    return attrs.evolve(
+        page,
+        events=events,
+        frontier=until,
+        is_last=page.is_last or is_last,
+    )
+
+
+def cut_tally(page: TalliedPage | None, until: Position | None) -> TalliedPage | None:
+    """Return a tallied page as if nothing stood after *until*; None: it has to be read plainly."""
+    if page is None or until is None or page.place is None or page.place.position < until:
+        return page
+    return attrs.evolve(page, is_last=True) if page.place.position == until else None
+
+
 def countable(
     page: TalliedPage | None, cursor: Cursor, limit: int, projection: Projection
 ) -> Portion | None:

@@ -184,7 +184,8 @@ class HistoryChangedError(SkillstatError):
 class TableChangedError(SkillstatError):
     """The stats were made with another table. Nothing was written.
 
-    Reaction: run the program that has the newer table, or give the changed one a new name.
+    Reaction: run the program that has the newer table, give the changed one a new name, or
+    ``rebuild`` with it.
 
     Attributes:
         projection: Name of the projection.
@@ -196,6 +197,49 @@ class TableChangedError(SkillstatError):
 
     def __str__(self) -> str:
         return f"the table of projection {self.projection!r} does not fit its stats: {self.reason}"
+
+
+@attrs.define(slots=False)
+class NotBuildingError(SkillstatError):
+    """No numbers of that name are being built. Nothing was written.
+
+    They were swapped in, or discarded, or never begun. Reaction: begin again; ``rebuild`` and
+    ``verify_fully`` do so by themselves where that is right.
+
+    Attributes:
+        projection: Name of the projection.
+        building: Name of the set of numbers.
+    """
+
+    projection: str
+    building: str
+
+    def __str__(self) -> str:
+        return (
+            f"projection {self.projection!r} builds no numbers called {self.building!r} (any"
+            " more): they were swapped in, or discarded, or never begun"
+        )
+
+
+@attrs.define(slots=False)
+class GenerationBehindError(SkillstatError):
+    """Numbers that are built do not stand where they have to. Nothing was written.
+
+    A swap would have gone back behind what is served, or what was to be compared never stood at
+    the same place. Reaction: fold on, as ``rebuild`` does, or try again when fewer events arrive.
+
+    Attributes:
+        projection: Name of the projection.
+        building: Name of the set of numbers.
+        reason: Where both stand, as a sentence without a full stop.
+    """
+
+    projection: str
+    building: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the numbers {self.building!r} of projection {self.projection!r}: {self.reason}"
 
 
 @attrs.define(slots=False)

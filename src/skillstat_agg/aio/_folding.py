@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import attrs
 
 from skillstat_agg._commits import Cursor, check_table
-from skillstat_agg._events import RecordedEvent
+from skillstat_agg._events import Position, RecordedEvent
 from skillstat_agg._folding import (
     DEFAULT_PAGE,
     LOOK_SECONDS,
@@ -20,7 +20,15 @@ from skillstat_agg._folding import (
     no_page,
     start,
 )
-from skillstat_agg._pages import check_bounds, countable, countable_part
+from skillstat_agg._pages import (
+    Portion,
+    check_bounds,
+    countable,
+    countable_part,
+    cut,
+    cut_tally,
+)
+from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Uncountable, taught_by
 from skillstat_agg.aio._stores import EventStore, StatsStore
 from skillstat_agg.errors import CursorConflictError, OutOfRangeError
@@ -79,6 +87,7 @@ async def drain(
     max_events: int | None = None,
     max_skills: int | None = None,
     uncountable: Uncountable = Uncountable.HALT,
+    until: Position | None = None,
     on_commit: Callable[[frozenset[str]], Awaitable[object]] | None = None,
     wait: Callable[[float], Awaitable[bool]] | None = None,
 ) -> FoldReport:
@@ -94,6 +103,7 @@ async def drain(
         max_events: How many events in all at most; never overshot. None: any number.
         max_skills: How many skills per commit at most, as in `fold_page`. None: any number.
         uncountable: What to do with an event that the table cannot count.
+        until: Fold as if the log ended with this position. None: to the frontier.
         on_commit: Called after each commit, as in `fold_page`.
         wait: Waits for so many seconds, or until this program is to stop, and returns
             whether it is: `threading.Event().wait` and `Stop.wait` do. With it the drain
@@ -110,7 +120,9 @@ async def drain(
         if wait is not None and await wait(0.0):
             break
         limit = page if max_events is None else min(page, max_events - report.events)
-        step = await _fold(events, stats, report.after, limit, max_skills, uncountable, on_commit)
+        step = await _fold(
+            events, stats, report.after, limit, max_skills, uncountable, on_commit, until
+        )
         report = report.then(step)
         if step.conflicts and wait is not None:
             report = attrs.evolve(report, after=await _at_rest(stats, report.after, wait))
@@ -125,6 +137,7 @@ async def _fold(
     max_skills: int | None,
     uncountable: Uncountable,
     on_commit: Callable[[frozenset[str]], Awaitable[object]] | None,
+    until: Position | None = None,
 ) -> FoldReport:
     """Fold one page after *cursor*, which may be out of date by now."""
     projection = stats.projection
@@ -135,18 +148,7 @@ async def _fold(
         if quarantine.cursor != cursor:
             return lost_race(cursor, quarantine.cursor)
         taught = taught_by(projection, quarantine)
-    portion = None
-    tally = getattr(events, "tally", None)  # a `TallyStore`, be it behind a proxy
-    if max_skills is None and tally is not None:
-        portion = countable(
-            await tally(cursor.place, limit=limit, granularity=projection.finest),
-            cursor,
-            limit,
-            projection,
-        )
-    if portion is None:
-        page = await events.read(cursor.place, limit=limit)
-        portion = countable_part(page, cursor, limit, projection, max_skills, uncountable)
+    portion = await read_portion(events, cursor, projection, limit, max_skills, uncountable, until)
     if portion.page.place is None and not taught:
         return no_page(cursor, portion)
     try:
@@ -155,7 +157,7 @@ async def _fold(
         return lost_race(cursor, await stats.cursor())
     except OutOfRangeError as error:
         half = half_of(limit, portion, error)
-        return await _fold(events, stats, cursor, half, max_skills, uncountable, on_commit)
+        return await _fold(events, stats, cursor, half, max_skills, uncountable, on_commit, until)
     if on_commit is not None:
         await on_commit(result.changed)
     if portion.fault is not None:
@@ -172,3 +174,23 @@ async def _at_rest(
         if cursor == before:
             break
     return cursor
+
+
+async def read_portion(
+    events: EventStore,
+    cursor: Cursor,
+    projection: Projection,
+    limit: int,
+    max_skills: int | None,
+    uncountable: Uncountable,
+    until: Position | None,
+) -> Portion:
+    """Return what one commit can take of the log after *cursor*."""
+    tally = getattr(events, "tally", None)  # a `TallyStore`, be it behind a proxy
+    if max_skills is None and tally is not None:
+        page_tally = await tally(cursor.place, limit=limit, granularity=projection.finest)
+        portion = countable(cut_tally(page_tally, until), cursor, limit, projection)
+        if portion is not None:
+            return portion
+    page = cut(await events.read(cursor.place, limit=limit), until)
+    return countable_part(page, cursor, limit, projection, max_skills, uncountable)

@@ -10,6 +10,7 @@ from typing_extensions import Protocol, runtime_checkable
 from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._events import Event, Place
+from skillstat_agg._generations import Comparison, Extent, Sums
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
@@ -87,3 +88,54 @@ class RetentionStore(Protocol):
     async def expire(self, granularity: Granularity, first: int, /, *, limit: int) -> Expired:
         """Delete the rollups of buckets before *first*, in one bounded transaction."""
         ...
+
+
+@runtime_checkable
+class ExtentStore(Protocol):
+    """The measure of a log: the law and method of `skillstat_agg.ExtentStore`, awaited."""
+
+    async def extent(self, upto: Place, /) -> Extent:
+        """Return count and checksum of all events up to *upto*, that one included."""
+        ...
+
+
+@runtime_checkable
+class SumStore(Protocol):
+    """The sums of stats: the law and method of `skillstat_agg.SumStore`, awaited."""
+
+    async def sums(self) -> Sums:
+        """Return what the stored numbers add up to."""
+        ...
+
+
+@runtime_checkable
+class GenerationStore(Protocol):
+    """Numbers beside others: the laws and methods of `skillstat_agg.GenerationStore`, awaited."""
+
+    async def building(self, name: str, /) -> StatsStore:
+        """Return the numbers that are built under a name; begin if there are none."""
+        ...
+
+    async def swap(self, name: str, /) -> Cursor:
+        """Put what was built in the place of what serves."""
+        ...
+
+    async def discard(self, name: str, /) -> bool:
+        """Drop what is built under a name; return whether there was something."""
+        ...
+
+    async def differences(self, name: str, /, *, limit: int) -> Comparison:
+        """Compare the serving numbers with what was built; at most *limit* differences."""
+        ...
+
+
+class RebuildableStore(StatsStore, GenerationStore, Protocol):
+    """A stats store that can build its numbers anew."""
+
+
+class SummedStore(StatsStore, SumStore, Protocol):
+    """A stats store that can add up its numbers."""
+
+
+class MeasuredLog(EventStore, ExtentStore, Protocol):
+    """An event store that can say how much stands up to a place."""

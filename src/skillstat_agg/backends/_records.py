@@ -96,6 +96,15 @@ def parked_event(projection: str, recorded: str) -> RecordedEvent:
         ) from error
 
 
+def tables_of(projection: str, building: str = "", generation: int = 0) -> str:
+    """Return what the names of the tables begin with that hold a set of numbers.
+
+    >>> tables_of("skill_stats"), tables_of("skill_stats", "rebuild", 2)
+    ('skill_stats', 'skillstat_g2_skill_stats')
+    """
+    return f"skillstat_g{generation}_{projection}" if building else projection
+
+
 def check_version(found: int, known: int) -> None:
     """Check that tables are of the version that this package works with.
 

@@ -9,25 +9,37 @@ from pathlib import Path
 import click
 from typing_extensions import Protocol
 
-from skillstat_agg import EventStore, Projection, RetentionStore, StatsStore
+from skillstat_agg import (
+    EventStore,
+    ExtentStore,
+    GenerationStore,
+    Projection,
+    RetentionStore,
+    StatsStore,
+    SumStore,
+)
 from skillstat_agg.cli._errors import failure
 from skillstat_agg.cli._file import File
 
 SCHEMES = ("postgresql://", "postgres://")
 
 
-class Stats(StatsStore, RetentionStore, Protocol):
-    """The stats of a projection, with all that the commands ask of them."""
+class Log(EventStore, ExtentStore, Protocol):
+    """What commands need of a log."""
+
+
+class Numbers(StatsStore, SumStore, GenerationStore, RetentionStore, Protocol):
+    """What commands need of the stats of a projection."""
 
 
 class Opened(Protocol):
     """A database with a connection to it."""
 
-    def events(self, *projections: Projection) -> EventStore:
+    def events(self, *projections: Projection) -> Log:
         """Return its log; it takes what these projections can count."""
         ...
 
-    def stats(self, projection: Projection) -> Stats:
+    def stats(self, projection: Projection) -> Numbers:
         """Return the stats of a projection that it holds."""
         ...
 

@@ -7,12 +7,11 @@ import click
 from skillstat_agg import DEFAULT_PAGE, FoldReport, Uncountable, drain
 from skillstat_agg.cli._database import Database, chosen_projection
 from skillstat_agg.cli._errors import failure, when_interrupted
-from skillstat_agg.cli._options import database_options, example, projection_option
+from skillstat_agg.cli._options import database_options, example, page_option, projection_option
 from skillstat_agg.cli._output import progress
 from skillstat_agg.errors import OutOfRangeError, UncountableEventError, UnreadableEventError
 
 BOUND = click.IntRange(min=1)
-PAGE_BOUND = click.IntRange(1, 1_000_000)
 HALTING = (UncountableEventError, UnreadableEventError, OutOfRangeError)
 
 
@@ -26,14 +25,7 @@ HALTING = (UncountableEventError, UnreadableEventError, OutOfRangeError)
 )
 @database_options
 @projection_option
-@click.option(
-    "--page",
-    type=PAGE_BOUND,
-    metavar="N",
-    default=DEFAULT_PAGE,
-    show_default=True,
-    help="Events per commit at most.",
-)
+@page_option(DEFAULT_PAGE)
 @click.option("--max-events", type=BOUND, metavar="N", help="Events in all at most.")
 @click.option("--max-skills", type=BOUND, metavar="N", help="Skills per commit at most.")
 @click.option("--park", is_flag=True, help="Set aside what the projection cannot count, and go on.")

@@ -14,8 +14,10 @@ from skillstat_agg.cli._numbers import daily, totals
 from skillstat_agg.cli._options import lines
 from skillstat_agg.cli._output import escape_what_cannot_be_encoded
 from skillstat_agg.cli._quarantine import quarantine
+from skillstat_agg.cli._rebuild import rebuild_numbers
 from skillstat_agg.cli._run import run
 from skillstat_agg.cli._status import status
+from skillstat_agg.cli._verify import verify_numbers
 
 
 class _Commands(click.Group):
@@ -39,6 +41,8 @@ class _Commands(click.Group):
         daily,
         quarantine,
         expire_rollups,
+        verify_numbers,
+        rebuild_numbers,
         demo,
     ],
     context_settings={"help_option_names": ["-h", "--help"]},

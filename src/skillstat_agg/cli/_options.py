@@ -52,6 +52,20 @@ projection_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object instead of a table."
 )
+
+
+def page_option(default: int) -> Callable[[Callable[..., object]], Callable[..., object]]:
+    """Return the option that says how many events a commit takes."""
+    return click.option(
+        "--page",
+        type=click.IntRange(1, 1_000_000),
+        metavar="N",
+        default=default,
+        show_default=True,
+        help="Events per commit at most.",
+    )
+
+
 signed_option = click.option(
     "--signed", is_flag=True, help="Show sums as they are stored, also below 0."
 )

@@ -21,10 +21,10 @@ from skillstat_agg import (
     stop_on,
 )
 from skillstat_agg.cli._database import Database, Opened, chosen_projection
-from skillstat_agg.cli._drain import BOUND, HALTING, PAGE_BOUND, sentence
+from skillstat_agg.cli._drain import BOUND, HALTING, sentence
 from skillstat_agg.cli._durations import as_text, between
 from skillstat_agg.cli._errors import failure
-from skillstat_agg.cli._options import database_options, example
+from skillstat_agg.cli._options import database_options, example, page_option
 from skillstat_agg.cli._output import note, visible
 from skillstat_agg.errors import SkillstatError, TableChangedError
 
@@ -157,14 +157,7 @@ def _ending(error: BaseException, sentence: str) -> Exception:
     callback=between(),
     help="Each time is put off by a random part of this.  [default: a tenth of --every]",
 )
-@click.option(
-    "--page",
-    type=PAGE_BOUND,
-    metavar="N",
-    default=DEFAULT_PAGE,
-    show_default=True,
-    help="Events per commit at most.",
-)
+@page_option(DEFAULT_PAGE)
 @click.option(
     "--max-events", type=BOUND, metavar="N", help="Events each time, per projection, at most."
 )

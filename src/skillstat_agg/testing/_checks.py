@@ -30,7 +30,8 @@ class Check:
         witness: The dangers of which at least one case must have met one, or the check
             is vacuous; see `skillstat_agg.testing`.
         needs: What the harness has to declare: ``"begin"``, ``"io"``, ``"copy"``,
-            ``"raw"``, ``"keeps_time"``, ``"joins"``, ``"tally"`` or ``"expire"``.
+            ``"raw"``, ``"keeps_time"``, ``"joins"``; or what its stores must have: ``"tally"``,
+            ``"expire"``, ``"extent"``, ``"sums"`` or ``"generations"``.
         play: Plays one case.
     """
 

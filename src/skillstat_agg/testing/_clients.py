@@ -18,6 +18,7 @@ from skillstat_agg import aio
 from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._events import Event, Place
+from skillstat_agg._generations import Comparison, Extent, Sums
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
@@ -94,6 +95,11 @@ class Events:
         call = partial(self._store.read, after, limit=limit)
         return cast(Page, self._line.call("read", after, call))
 
+    def extent(self, upto: Place, /) -> Extent:
+        """Measure now; for a store that is an `ExtentStore`."""
+        call = partial(self._store.extent, upto)
+        return cast(Extent, self._line.call("extent", upto, call))
+
 
 class TalliedEvents(Events):
     """An event store with a tally of its own, over a line."""
@@ -125,6 +131,11 @@ class SteppedEvents:
         """Give way, then read."""
         call = partial(self._store.read, after, limit=limit)
         return cast(Page, await self._line.step("read", after, call))
+
+    async def extent(self, upto: Place, /) -> Extent:
+        """Give way, then measure; for a store that is an `ExtentStore`."""
+        call = partial(self._store.extent, upto)
+        return cast(Extent, await self._line.step("extent", upto, call))
 
 
 class SteppedTallies(SteppedEvents):
@@ -187,6 +198,30 @@ class Stats:
         call = partial(self._store.forget, skill_id)
         return cast(bool, self._line.call("forget", skill_id, call))
 
+    # For a store that is a `SumStore`, or a `GenerationStore`
+
+    def sums(self) -> Sums:
+        """Add up now."""
+        return cast(Sums, self._line.call("sums", None, self._store.sums))
+
+    def building(self, name: str, /) -> Stats:
+        """Return what is built, over the same line."""
+        call = partial(self._store.building, name)
+        return Stats(self._line.call("building", name, call), self._line)
+
+    def swap(self, name: str, /) -> Cursor:
+        """Swap now."""
+        return cast(Cursor, self._line.call("swap", name, partial(self._store.swap, name)))
+
+    def discard(self, name: str, /) -> bool:
+        """Discard now."""
+        return cast(bool, self._line.call("discard", name, partial(self._store.discard, name)))
+
+    def differences(self, name: str, /, *, limit: int) -> Comparison:
+        """Compare now."""
+        call = partial(self._store.differences, name, limit=limit)
+        return cast(Comparison, self._line.call("differences", name, call))
+
 
 class RetainingStats(Stats):
     """A stats store whose rollups can expire, over a line."""
@@ -247,6 +282,32 @@ class SteppedStats:
         call = partial(self._store.forget, skill_id)
         return cast(bool, await self._line.step("forget", skill_id, call))
 
+    # For a store that is a `SumStore`, or a `GenerationStore`
+
+    async def sums(self) -> Sums:
+        """Give way, then add up."""
+        return cast(Sums, await self._line.step("sums", None, self._store.sums))
+
+    async def building(self, name: str, /) -> SteppedStats:
+        """Give way, then return what is built, over the same line."""
+        call = partial(self._store.building, name)
+        return SteppedStats(await self._line.step("building", name, call), self._line)
+
+    async def swap(self, name: str, /) -> Cursor:
+        """Give way, then swap."""
+        call = partial(self._store.swap, name)
+        return cast(Cursor, await self._line.step("swap", name, call))
+
+    async def discard(self, name: str, /) -> bool:
+        """Give way, then discard."""
+        call = partial(self._store.discard, name)
+        return cast(bool, await self._line.step("discard", name, call))
+
+    async def differences(self, name: str, /, *, limit: int) -> Comparison:
+        """Give way, then compare."""
+        call = partial(self._store.differences, name, limit=limit)
+        return cast(Comparison, await self._line.step("differences", name, call))
+
 
 class SteppedRetaining(SteppedStats):
     """The same for a store whose rollups can expire."""
@@ -286,3 +347,18 @@ def stepped_stats_over(store: StatsStore | aio.StatsStore, line: Line) -> Steppe
 def has_expire(store: StatsStore | aio.StatsStore) -> bool:
     """Return whether the rollups of a store can expire."""
     return callable(getattr(store, "expire", None))
+
+
+def has_extent(store: EventStore | aio.EventStore) -> bool:
+    """Return whether a store says how much stands up to a place."""
+    return callable(getattr(store, "extent", None))
+
+
+def has_sums(store: StatsStore | aio.StatsStore) -> bool:
+    """Return whether a store adds up its numbers."""
+    return callable(getattr(store, "sums", None))
+
+
+def has_generations(store: StatsStore | aio.StatsStore) -> bool:
+    """Return whether a store builds numbers beside those that serve."""
+    return callable(getattr(store, "building", None))

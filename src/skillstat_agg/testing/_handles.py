@@ -14,10 +14,13 @@ from skillstat_agg import aio
 from skillstat_agg._buckets import Granularity, bucket_of
 from skillstat_agg._events import Event
 from skillstat_agg._folding import DEFAULT_PAGE, FoldReport, drain
+from skillstat_agg._generations import MOST_DIFFERENCES
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Uncountable
+from skillstat_agg._rebuilding import RebuildReport, rebuild
 from skillstat_agg._retention import expire
 from skillstat_agg._stores import Appended, Expired
+from skillstat_agg._verifying import VerifyReport, verify, verify_fully
 from skillstat_agg.errors import EventIdConflictError, InvalidEventError, StoreBusyError
 from skillstat_agg.testing._clients import (
     Line,
@@ -28,6 +31,9 @@ from skillstat_agg.testing._clients import (
     Waiting,
     events_over,
     has_expire,
+    has_extent,
+    has_generations,
+    has_sums,
     has_tally,
     stats_over,
     stepped_events_over,
@@ -194,6 +200,9 @@ class Handle:
         stats: The stats store; each call is made at once.
         has_tally: Whether the event store tallies by itself.
         has_expire: Whether rollups can expire.
+        has_extent: Whether the event store says how much stands up to a place.
+        has_sums: Whether the stats store adds up its numbers.
+        has_generations: Whether the stats store builds numbers beside those that serve.
         can_begin: Whether appends can be held open.
         is_dead: Whether the client was closed.
         is_dying: Whether the client has died inside a call that is not over yet.
@@ -217,6 +226,9 @@ class Handle:
             door.close()
             raise
         self.has_tally = has_tally(self._client.events)
+        self.has_extent = has_extent(self._client.events)
+        self.has_sums = has_sums(self._client.stats)
+        self.has_generations = has_generations(self._client.stats)
         self.events = events_over(self._client.events, self._line)
         self.has_expire = has_expire(self._client.stats)
         self.stats = stats_over(self._client.stats, self._line)
@@ -295,6 +307,20 @@ class Handle:
         with self._log.while_expiring(self.stats.projection, granularity, before):
             return expire(self.stats, granularity, before, limit=limit)
 
+    def rebuild(self, *, page: int = DEFAULT_PAGE) -> RebuildReport:
+        """Rebuild now."""
+        return rebuild(self.events, self.stats, page=page)
+
+    def verify(self) -> VerifyReport:
+        """Verify now."""
+        return verify(self.events, self.stats)
+
+    def verify_fully(
+        self, *, page: int = DEFAULT_PAGE, limit: int = MOST_DIFFERENCES
+    ) -> VerifyReport:
+        """Verify every number now."""
+        return verify_fully(self.events, self.stats, page=page, limit=limit)
+
     # Actors
 
     def _actor(self, moves: Coroutine[Waiting, None, T]) -> Actor[T]:
@@ -347,6 +373,10 @@ class Handle:
         stats = stepped_stats_over(self._client.stats, self._line)
         assert isinstance(stats, SteppedRetaining), "the store has no expire"
         return self._actor(self._expire(stats, before, granularity, limit))
+
+    def rebuilding(self, *, page: int = DEFAULT_PAGE) -> Actor[RebuildReport | None]:
+        """Return an actor that rebuilds."""
+        return self.doing(partial(_rebuild, page=page))
 
     def doing(
         self, steps: Callable[[SteppedEvents, SteppedStats], Coroutine[Waiting, None, T]]
@@ -432,5 +462,12 @@ async def _drain(
         return await aio.drain(
             events, stats, page=page, max_events=max_events, uncountable=uncountable
         )
+    except StoreBusyError:
+        return None
+
+
+async def _rebuild(events: SteppedEvents, stats: SteppedStats, page: int) -> RebuildReport | None:
+    try:
+        return await aio.rebuild(events, stats, page=page)
     except StoreBusyError:
         return None

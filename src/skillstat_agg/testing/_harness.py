@@ -158,7 +158,9 @@ class Harness(Generic[S]):
             it (a path, an address), and removes it at the end.
         client: Opens a client of a site, with the projection declared there: a connection
             of its own, which is closed at the end, as a program that ends would leave it.
-            An asynchronous context manager for asynchronous stores.
+            An asynchronous context manager for asynchronous stores. Where stats can be
+            rebuilt, a client with a table that changes what was counted is opened, too: a
+            rebuild is how such a table is accepted.
         writers: How the log orders open appends.
         io: Whether the stores call ``Setting.io``.
         keeps_time: Whether the stores take their times from ``Setting.clock``. A store

@@ -9,6 +9,7 @@ import attrs
 
 from skillstat_agg._commits import Commit, Cursor
 from skillstat_agg._events import Event, Place
+from skillstat_agg._generations import Comparison
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._stores import Appended
 from skillstat_agg.errors import CursorConflictError, StoreBusyError
@@ -20,6 +21,9 @@ MOST_CALLS = 5_000
 
 MOST_LABELS = 20
 """How many events are named in one step."""
+
+WRITES = ("forget", "expire", "building", "swap", "discard")
+"""What changes stats beside a commit, or might."""
 
 CONFLICT = "a commit lost the race"
 REFUSED = "a call was refused, or had to wait, because another was not over"
@@ -169,7 +173,7 @@ class Record:
         if what == "commit" and isinstance(given, Commit):
             self.facts.add(FOLDED)
             self.wrote_stats = True
-        elif what in ("forget", "expire"):
+        elif what in WRITES:
             self.wrote_stats = True
         return result
 
@@ -247,4 +251,6 @@ def _answer(value: object) -> str:
         return "at the start" if value.place is None else f"at {value.place.position}"
     if isinstance(value, Appended):
         return f"{value.new} new"
+    if isinstance(value, Comparison):
+        return f"{len(value.differences)} differences"
     return str(value) if isinstance(value, str | int) else ""

@@ -11,6 +11,14 @@ import attrs
 from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._events import Event, Place
+from skillstat_agg._generations import (
+    Comparison,
+    Extent,
+    ExtentStore,
+    GenerationStore,
+    Sums,
+    SumStore,
+)
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
@@ -43,6 +51,11 @@ class AsyncEvents:
     async def read(self, after: Place | None, /, *, limit: int) -> Page:
         await asyncio.sleep(0)
         return self.store.read(after, limit=limit)
+
+    async def extent(self, upto: Place, /) -> Extent:
+        assert isinstance(self.store, ExtentStore)
+        await asyncio.sleep(0)
+        return self.store.extent(upto)
 
 
 class AsyncTallies(AsyncEvents):
@@ -102,6 +115,31 @@ class AsyncStats:
     async def forget(self, skill_id: str, /) -> bool:
         await asyncio.sleep(0)
         return self.store.forget(skill_id)
+
+    async def sums(self) -> Sums:
+        assert isinstance(self.store, SumStore)
+        await asyncio.sleep(0)
+        return self.store.sums()
+
+    async def building(self, name: str, /) -> AsyncStats:
+        assert isinstance(self.store, GenerationStore)
+        await asyncio.sleep(0)
+        return AsyncStats(self.store.building(name))
+
+    async def swap(self, name: str, /) -> Cursor:
+        assert isinstance(self.store, GenerationStore)
+        await asyncio.sleep(0)
+        return self.store.swap(name)
+
+    async def discard(self, name: str, /) -> bool:
+        assert isinstance(self.store, GenerationStore)
+        await asyncio.sleep(0)
+        return self.store.discard(name)
+
+    async def differences(self, name: str, /, *, limit: int) -> Comparison:
+        assert isinstance(self.store, GenerationStore)
+        await asyncio.sleep(0)
+        return self.store.differences(name, limit=limit)
 
 
 class AsyncRetaining(AsyncStats):

@@ -309,6 +309,9 @@ def abilities(case: AnyCase) -> dict[str, bool]:
         "begin": client.can_begin,
         "tally": client.has_tally,
         "expire": client.has_expire,
+        "extent": client.has_extent,
+        "sums": client.has_sums,
+        "generations": client.has_generations,
     }
 
 

@@ -13,6 +13,7 @@ from contextlib import (
     asynccontextmanager,
     closing,
     contextmanager,
+    suppress,
 )
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ from skillstat_agg.backends.memory import (
 from skillstat_agg.backends.memory import OpenAppend as MemoryOpenAppend
 from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
 from skillstat_agg.backends.sqlite._transactions import translated
+from skillstat_agg.errors import TableChangedError
 from skillstat_agg.testing._harness import (
     AsyncClient,
     Client,
@@ -146,7 +148,8 @@ def _sqlite_client(path: Path, setting: Setting, wait: float = 0) -> Iterator[Cl
         with translated():
             # The kit kills clients, never the machine: nothing has to reach the disk.
             db.execute("PRAGMA synchronous = OFF")
-        create_tables(db, setting.projection, clock=setting.clock)
+        with suppress(TableChangedError):  # the stats are there, and refuse it until a rebuild
+            create_tables(db, setting.projection, clock=setting.clock)
         events = SQLiteEventStore(db, clock=setting.clock)
         stats = SQLiteStatsStore(db, setting.projection, clock=setting.clock)
 

@@ -48,7 +48,7 @@ class MemoryDatabase:
         self._visible: list[RecordedEvent] = []
         self._digests: dict[str, bytes] = {}
         self._open: list[Pending] = []
-        # The stats.
+        # The stats, by name of the projection; what is built beside them as ``name/building``.
         self._stats: dict[str, Stats] = {}
         self._forgotten: frozenset[str] = frozenset()
 

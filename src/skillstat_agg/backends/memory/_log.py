@@ -13,12 +13,14 @@ from skillstat_agg._appending import (
     unseen_events,
 )
 from skillstat_agg._buckets import microseconds
+from skillstat_agg._commits import CHECKSUM_RANGE
 from skillstat_agg._events import (
     Event,
     Place,
     Position,
     RecordedEvent,
 )
+from skillstat_agg._generations import Extent
 from skillstat_agg._pages import Page, check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._stores import DAY_AHEAD, Appended
@@ -127,6 +129,14 @@ class MemoryEventStore:
                 frontier=self._database._visible[end - 1].position if end else None,
                 is_last=start + len(events) >= end,
             )
+
+    def extent(self, upto: Place, /) -> Extent:
+        """Return how much stands up to *upto*: see ``ExtentStore.extent``."""
+        with self._database._lock:
+            self._check_same_log(upto)
+            count = self._index_after(upto.position)
+            fingerprints = (one.fingerprint for one in self._database._visible[:count])
+            return Extent(count=count, checksum=sum(fingerprints) % CHECKSUM_RANGE)
 
     def _index_after(self, position: Position) -> int:
         return bisect_right(self._database._visible, position, key=_position)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import copy
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 import attrs
@@ -15,6 +17,15 @@ from skillstat_agg._events import (
     check_skill_id,
     checked_skill_ids,
 )
+from skillstat_agg._generations import (
+    Comparison,
+    Difference,
+    Sums,
+    begin_building,
+    check_building,
+    row_differences,
+    swapped,
+)
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
@@ -23,6 +34,7 @@ from skillstat_agg.backends._clocks import Clock, utc_now
 from skillstat_agg.backends.memory._database import MemoryDatabase, Stats
 from skillstat_agg.errors import (
     CursorConflictError,
+    NotBuildingError,
     OutOfRangeError,
 )
 
@@ -44,6 +56,8 @@ class MemoryStatsStore:
         clock: Clock = utc_now,
     ) -> None:
         self._projection = projection
+        self._key = projection.name
+        self._building = ""
         self._database = MemoryDatabase() if database is None else database
         self._clock = clock
         with self._database._lock:
@@ -94,7 +108,7 @@ class MemoryStatsStore:
             cursor = kept.cursor(self._clock())
             taught = {recorded.position for recorded in kept.taught}
             left = [recorded for recorded in stats.parked if recorded.position not in taught]
-            self._database._stats[self._projection.name] = Stats(
+            self._database._stats[self._key] = Stats(
                 cursor,
                 {**stats.totals, **totals},
                 {each: {**rows, **rollups[each]} for each, rows in stats.rollups.items()},
@@ -170,8 +184,14 @@ class MemoryStatsStore:
                 return Expired(cursor=stats.cursor, rows=0, is_last=True)
             old = sorted(bucket for bucket, _ in stats.rollups[granularity] if bucket < first)
             end = first if len(old) <= limit else max(old[limit], old[0] + 1)
-            expired = _expired(stats, granularity, end, self._clock())
-            self._database._stats[self._projection.name] = expired
+            expired = self._database._stats[self._key] = _expired(
+                stats, granularity, end, self._clock()
+            )
+            for key, built in [] if self._building else list(self._database._stats.items()):
+                is_beside = built.cursor.projection == self._projection.name and key != self._key
+                if is_beside and granularity in built.rollups:
+                    now = self._clock()
+                    self._database._stats[key] = _expired(built, granularity, end, now)
             return Expired(
                 cursor=expired.cursor,
                 rows=len(stats.rollups[granularity]) - len(expired.rollups[granularity]),
@@ -190,8 +210,88 @@ class MemoryStatsStore:
                 self._database._stats[name] = _without(stats, skill_id, now)
             return True
 
-    def _stats(self) -> Stats:
+    def sums(self) -> Sums:
+        """Return what the stored numbers add up to: see ``SumStore.sums``."""
+        stats = self._stats()
+        controls = dict.fromkeys(stats.cursor.controls, 0)
+        for row in stats.totals.values():
+            _add(controls, "", row)
+        for each, rows in stats.rollups.items():
+            for row in rows.values():
+                _add(controls, f"{each.value}.", row)
+        return Sums(cursor=stats.cursor, controls=controls, parked=len(stats.parked))
+
+    def building(self, name: str, /) -> MemoryStatsStore:
+        """Return what is built under a name: see ``GenerationStore.building``."""
+        check_building(name)
+        with self._database._lock:
+            key = self._key_of(name)
+            if key not in self._database._stats:
+                every = [
+                    each.cursor
+                    for each in self._database._stats.values()
+                    if each.cursor.projection == self._projection.name
+                ]
+                cursor = begin_building(
+                    self._serving().cursor,
+                    self._projection,
+                    name,
+                    1 + max(each.generation for each in every),
+                    self._clock(),
+                )
+                self._database._stats[key] = Stats(
+                    cursor, {}, {each: {} for each in self._projection.granularities}
+                )
+        store = copy.copy(self)
+        store._key, store._building = key, name
+        return store
+
+    def swap(self, name: str, /) -> Cursor:
+        """Put what was built in the place of what serves: see ``GenerationStore.swap``."""
+        with self._database._lock:
+            built = self._built(name)
+            cursor = swapped(self._serving().cursor, built.cursor, self._clock())
+            self._database._stats[self._projection.name] = attrs.evolve(built, cursor=cursor)
+            del self._database._stats[self._key_of(name)]
+            return cursor
+
+    def discard(self, name: str, /) -> bool:
+        """Drop what is built: see ``GenerationStore.discard``."""
+        check_building(name)
+        with self._database._lock:
+            return self._database._stats.pop(self._key_of(name), None) is not None
+
+    def differences(self, name: str, /, *, limit: int) -> Comparison:
+        """Compare the serving numbers with what was built: see ``GenerationStore.differences``."""
+        check_bounds(limit=limit)
+        with self._database._lock:
+            serving, built = self._serving(), self._built(name)
+        found = tuple(itertools.islice(_differences(serving, built), limit + 1))
+        return Comparison(
+            serving=serving.cursor,
+            building=built.cursor,
+            differences=found[:limit],
+            is_complete=len(found) <= limit,
+        )
+
+    def _key_of(self, building: str) -> str:
+        return f"{self._projection.name}/{building}"
+
+    def _serving(self) -> Stats:
         return self._database._stats[self._projection.name]
+
+    def _built(self, name: str) -> Stats:
+        check_building(name)
+        built = self._database._stats.get(self._key_of(name))
+        if built is None:
+            raise NotBuildingError(self._projection.name, name)
+        return built
+
+    def _stats(self) -> Stats:
+        stats = self._database._stats.get(self._key)
+        if stats is None:
+            raise NotBuildingError(self._projection.name, self._building)
+        return stats
 
     def _sum(
         self,
@@ -206,6 +306,30 @@ class MemoryStatsStore:
             if not MIN_INTEGER <= value <= MAX_INTEGER:
                 raise OutOfRangeError(self._projection.name, skill_id, prefix + name)
         return sums
+
+
+def _add(sums: dict[str, int], prefix: str, row: Counters) -> None:
+    for name, value in row.items():
+        sums[prefix + name] = sums.get(prefix + name, 0) + value
+
+
+def _differences(serving: Stats, built: Stats) -> Iterator[Difference]:
+    """Yield each number that differs, totals first."""
+    for skill in sorted({*serving.totals, *built.totals}):
+        yield from row_differences(
+            "", skill, None, built.totals.get(skill), serving.totals.get(skill)
+        )
+    for each in sorted({*serving.rollups, *built.rollups}, key=lambda each: each.length):
+        actual, expected = serving.rollups.get(each, {}), built.rollups.get(each, {})
+        for bucket, skill in sorted({*actual, *expected}):
+            cell = bucket, skill
+            yield from row_differences(
+                f"{each.value}.",
+                skill,
+                start_of(bucket, each),
+                expected.get(cell),
+                actual.get(cell),
+            )
 
 
 def _filled(names: tuple[str, ...], row: Counters) -> Counters:

@@ -3,7 +3,11 @@
 `skillstat_agg.backends.postgres.aio` holds the same names for asynchronous connections.
 """
 
-from skillstat_agg.backends.postgres._grants import append_grants_sql, worker_grants_sql
+from skillstat_agg.backends.postgres._grants import (
+    append_grants_sql,
+    rebuild_grants_sql,
+    worker_grants_sql,
+)
 from skillstat_agg.backends.postgres._schema import projection_sql, tables_sql
 from skillstat_agg.backends.postgres._stalls import Holder, Stall
 from skillstat_agg.backends.postgres._statements import Statement, append_statement
@@ -26,6 +30,7 @@ __all__ = [
     "create_tables",
     "new_epoch",
     "projection_sql",
+    "rebuild_grants_sql",
     "stored_projections",
     "tables_sql",
     "worker_grants_sql",

@@ -31,7 +31,9 @@ def append_grants_sql(role: str, *, schema: str = SCHEMA) -> LiteralString:
 
 
 def worker_grants_sql(role: str, *projections: Projection, schema: str = SCHEMA) -> LiteralString:
-    """Return the script that lets a role fold, read and forget, but not append.
+    """Return the script that lets a role fold, read, verify and forget, but not append.
+
+    A rebuild and a full verify make tables: `rebuild_grants_sql`.
 
     Args:
         role: Name of the role, which is there already.
@@ -54,4 +56,24 @@ def worker_grants_sql(role: str, *projections: Projection, schema: str = SCHEMA)
         f"GRANT SELECT, INSERT ON {names['skillstat_forgotten']} TO {to}",
         f"GRANT SELECT, INSERT, DELETE ON {names['skillstat_parked']} TO {to}",
         *(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {to}" for table in tables),
+    )
+
+
+def rebuild_grants_sql(role: str, *projections: Projection, schema: str = SCHEMA) -> LiteralString:
+    """Return the script that lets a worker's role rebuild and verify fully, too.
+
+    These make tables beside the serving ones and drop them in the end: run both with one role,
+    since what one has left behind the next one drops. Where the table of a projection has
+    changed, a rebuild may add columns: then it is the owner's to run.
+
+    Args:
+        role: Name of the role, which is there already.
+        projections: The projections it rebuilds.
+        schema: Where the tables are.
+    """
+    names, to = Names(schema), quoted(role)
+    return worker_grants_sql(role, *projections, schema=schema) + script(
+        f"GRANT CREATE ON SCHEMA {quoted(schema)} TO {to}",
+        f"GRANT INSERT, DELETE ON {names['skillstat_cursors']} TO {to}",
+        f"GRANT UPDATE ON {names['skillstat_parked']} TO {to}",
     )

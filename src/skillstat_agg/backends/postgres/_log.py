@@ -16,6 +16,7 @@ from skillstat_agg._appending import content_digests, drawn_fingerprints, unseen
 from skillstat_agg._buckets import EPOCH, Granularity, from_microseconds, microseconds
 from skillstat_agg._commits import CHECKSUM_RANGE
 from skillstat_agg._events import MAX_INTEGER, Event, Place, Position, RecordedEvent, check_deltas
+from skillstat_agg._generations import Extent
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._stores import Appended
 from skillstat_agg._tallies import Tally
@@ -303,6 +304,29 @@ def tallying(
         frontier=frontier,
         is_last=place is None or place.position == frontier,
     )
+
+
+def measuring(names: Names, upto: Place) -> Steps[Extent]:
+    """Return how much stands up to *upto*: see ``ExtentStore.extent``."""
+    xid, seq = start_of_read(upto)
+    log = names["skillstat_events"]
+    answer = yield Query(
+        f"""
+        SELECT json_build_object(
+            'log', (SELECT row_to_json(here) FROM (
+                SELECT {LOG} FROM {names["skillstat_schema"]}) AS here),
+            'mark', (SELECT fingerprint FROM {log} WHERE xid = %s::text::xid8 AND seq = %s),
+            'frontier', NULL,
+            'sums', (SELECT json_build_array(count(*),
+                coalesce(sum((fingerprint - {_HALF})::integer), 0))
+                FROM {log} WHERE (xid, seq) <= (%s::text::xid8, %s))
+        )::text
+        """,
+        (xid, seq, xid, seq),
+    )
+    _checked(answer, upto)
+    count, marks = answer["sums"]
+    return Extent(count=count, checksum=(marks + count * _HALF) % CHECKSUM_RANGE)
 
 
 def _carrying(

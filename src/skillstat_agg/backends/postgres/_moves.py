@@ -36,16 +36,17 @@ def renewing(names: Names, at: datetime) -> Steps[str]:
     checked_version(answer["version"])
     checked_primary(answer["is_standby"])
     there = yield Query(
-        "SELECT coalesce(json_agg(projection ORDER BY projection), '[]')::text"
-        f" FROM {names['skillstat_cursors']} WHERE building = ''"
+        "SELECT coalesce(json_agg(json_build_array(projection, building)"
+        " ORDER BY projection, building), '[]')::text"
+        f" FROM {names['skillstat_cursors']}"
     )
     # Numbers of transactions mean nothing here. 0 lies before all that this database will use.
     (moved,) = yield Query(
         f"SELECT json_build_array(coalesce(max(seq), 0))::text FROM {events} WHERE xid = '0'"
     )
     records = []
-    for name in there:
-        record = yield from finding(names, name)
+    for name, building in there:
+        record = yield from finding(names, name, building)
         assert record is not None, "it is locked"
         if record.place is not None:
             place = yield from _place_after(names, name, record.place, answer["epoch"], moved)

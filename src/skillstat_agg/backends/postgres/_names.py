@@ -8,6 +8,7 @@ from typing import Any, LiteralString
 import attrs
 
 from skillstat_agg._buckets import Granularity
+from skillstat_agg.backends._records import tables_of
 from skillstat_agg.errors import SchemaError
 
 MOST_BYTES = 63
@@ -45,16 +46,20 @@ class Query:
 
 @attrs.frozen
 class Names:
-    """The tables of one schema.
+    """The tables of one schema, and which of a projection's sets of numbers in it are meant.
 
     Args:
         schema: Name of the schema; any name that PostgreSQL can have.
+        building: Name of the set of numbers; empty: those that serve.
+        generation: Its number; it has no meaning for those that serve.
 
     Raises:
         SchemaError: If it cannot be the name of one.
     """
 
     schema: str
+    building: str = ""
+    generation: int = 0
 
     def __attrs_post_init__(self) -> None:
         if not 0 < len(self.schema.encode()) <= MOST_BYTES or "\0" in self.schema:
@@ -66,13 +71,26 @@ class Names:
         """Return a table's name as it stands in a statement."""
         return f"{quoted(self.schema)}.{quoted(table)}"
 
+    @property
+    def serving(self) -> Names:
+        """The same tables, with the numbers that serve."""
+        return Names(self.schema)
+
+    def built(self, name: str, generation: int) -> Names:
+        """Return the same tables, with a set of numbers that is built (or serves: no name)."""
+        return Names(self.schema, name, generation)
+
     def totals(self, projection: str) -> str:
         """Return the table with one row per skill."""
-        return self[f"{projection}_totals"]
+        return self[f"{self._tables(projection)}_totals"]
 
     def rollups(self, projection: str, granularity: Granularity) -> str:
         """Return the table with one row per bucket and skill."""
-        return self[f"{projection}_{'daily' if granularity is Granularity.DAY else 'hourly'}"]
+        kind = "daily" if granularity is Granularity.DAY else "hourly"
+        return self[f"{self._tables(projection)}_{kind}"]
+
+    def _tables(self, projection: str) -> str:
+        return tables_of(projection, self.building, self.generation)
 
 
 def quoted(name: str) -> str:

@@ -87,3 +87,20 @@ def dropping_parked(names: Names, cursor: Cursor, skill_id: str) -> Steps[int]:
         (cursor.projection, cursor.building, skill_id),
     )
     return int(number)
+
+
+def count_of_parked(names: Names) -> str:
+    """Return the expression for the number of events in quarantine.
+
+    It takes a projection and a building as parameters.
+    """
+    return f"(SELECT count(*) FROM {names['skillstat_parked']} WHERE {_OF})"
+
+
+def moving_parked(names: Names, built: Cursor) -> Steps[None]:
+    """Make the quarantine of what was built that of what serves."""
+    parked = names["skillstat_parked"]
+    yield Query(f"DELETE FROM {parked} WHERE {_OF}", (built.projection, ""))
+    yield Query(
+        f"UPDATE {parked} SET building = '' WHERE {_OF}", (built.projection, built.building)
+    )

@@ -168,23 +168,37 @@ def cursor_tables(names: Names) -> Iterable[str]:
 )"""
 
 
-def stats_tables(names: Names, projection: Projection, at: datetime) -> Iterable[str]:
-    """Yield the statements that make a projection's tables, and its first cursor record."""
+def numbers_tables(names: Names, projection: Projection) -> Iterable[str]:
+    """Yield the statements that make the tables of a set of numbers.
+
+    What is built has no index by skill: nobody asks it for the rollups of one.
+    """
     counters = ",\n".join(f"    {sum_column(counter)}" for counter in projection.counters)
     yield f"""CREATE TABLE {names.totals(projection.name)} (
     skill_id text COLLATE "C" PRIMARY KEY,
 {counters}
 )"""
-    columns = "".join(f"    {sum_column(column)},\n" for column in projection.columns)
     for each in projection.granularities:
-        bucket, table = each.value, names.rollups(projection.name, each)
-        kind = "date" if each is Granularity.DAY else "timestamptz"
-        yield f"""CREATE TABLE {table} (
+        yield from rollup_tables(names, projection, each)
+
+
+def rollup_tables(names: Names, projection: Projection, granularity: Granularity) -> Iterable[str]:
+    """Yield the statements that make one table of rollups."""
+    columns = "".join(f"    {sum_column(column)},\n" for column in projection.columns)
+    bucket, table = granularity.value, names.rollups(projection.name, granularity)
+    kind = "date" if granularity is Granularity.DAY else "timestamptz"
+    yield f"""CREATE TABLE {table} (
     {bucket} {kind} NOT NULL,
     skill_id text COLLATE "C" NOT NULL,
 {columns}    PRIMARY KEY ({bucket}, skill_id)
 )"""
+    if not names.building:
         yield f"CREATE INDEX ON {table} (skill_id, {bucket})"
+
+
+def stats_tables(names: Names, projection: Projection, at: datetime) -> Iterable[str]:
+    """Yield the statements that make a projection's tables, and its first cursor record."""
+    yield from numbers_tables(names, projection)
     columns = ", ".join(_records.RECORD)
     values = ", ".join(map(_literal, fields_of(Cursor.start(projection, at))))
     yield (
@@ -365,3 +379,11 @@ def replacing(names: Names, cursor: Cursor) -> Query:
         f"UPDATE {names['skillstat_cursors']} SET {sets} WHERE projection = %s AND building = %s",
         (*fields_of(cursor), cursor.projection, cursor.building),
     )
+
+
+def inserting(names: Names, cursor: Cursor) -> Query:
+    """Return the statement that stores the first record of a set of numbers."""
+    columns = ", ".join(("projection", "building", *_records.RECORD))
+    values = (cursor.projection, cursor.building, *fields_of(cursor))
+    marks = ", ".join("%s" for _ in values)
+    return Query(f"INSERT INTO {names['skillstat_cursors']} ({columns}) VALUES ({marks})", values)

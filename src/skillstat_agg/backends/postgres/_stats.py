@@ -38,7 +38,7 @@ from skillstat_agg.backends.postgres._schema import (
     replacing,
     taking_over,
 )
-from skillstat_agg.errors import CursorConflictError, OutOfRangeError, SchemaError
+from skillstat_agg.errors import CursorConflictError, NotBuildingError, OutOfRangeError, SchemaError
 
 Row: TypeAlias = tuple[object, ...]
 
@@ -55,22 +55,31 @@ def _answering(names: Names, answer: str = "") -> str:
         SELECT json_build_object(
             'version', (SELECT max(version) FROM {names["skillstat_schema"]}),
             'record', (SELECT {RECORD} FROM {names["skillstat_cursors"]}
-                WHERE projection = %s AND building = ''){answer}
+                WHERE projection = %s AND building = %s){answer}
         )::text
         """
 
 
-def _record(answer: Mapping[str, Any], projection: Projection) -> Cursor:
+def _record(names: Names, answer: Mapping[str, Any], projection: Projection) -> Cursor:
     checked_version(answer["version"])
-    if answer["record"] is None:
+    found, building = answer["record"], names.building
+    record = None if found is None else record_of(projection.name, building, found)
+    return _meant(names, record, projection)
+
+
+def _meant(names: Names, record: Cursor | None, projection: Projection) -> Cursor:
+    """Return a record, if it is there and of the numbers that are meant."""
+    if names.building and (record is None or record.generation != names.generation):
+        raise NotBuildingError(projection.name, names.building)
+    if record is None:
         raise missing(projection.name)
-    return record_of(projection.name, "", answer["record"])
+    return record
 
 
 def cursor(names: Names, projection: Projection) -> Steps[Cursor]:
     """Return the stored cursor record: see ``StatsStore.cursor``."""
-    answer = yield Query(_answering(names), (projection.name,))
-    return _record(answer, projection)
+    answer = yield Query(_answering(names), (projection.name, names.building))
+    return _record(names, answer, projection)
 
 
 def totals(names: Names, projection: Projection, wanted: Sequence[str] | None) -> Steps[Totals]:
@@ -83,9 +92,9 @@ def totals(names: Names, projection: Projection, wanted: Sequence[str] | None) -
             names,
             f", 'rows', (SELECT coalesce(json_agg(_row), '[]') FROM {table} AS _row{where})",
         ),
-        (projection.name, *([] if wanted is None else [list(wanted)])),
+        (projection.name, names.building, *([] if wanted is None else [list(wanted)])),
     )
-    record = _record(answer, projection)
+    record = _record(names, answer, projection)
     check_readable(record, projection)
     return Totals(
         record,
@@ -119,9 +128,9 @@ def rollups(
             f" FROM {names.rollups(projection.name, granularity)} AS _row WHERE skill_id = %s"
             f" AND {granularity.value} BETWEEN {first} AND {last})",
         ),
-        (projection.name, skill_id, buckets[0], buckets[-1]),
+        (projection.name, names.building, skill_id, buckets[0], buckets[-1]),
     )
-    record = _record(answer, projection)
+    record = _record(names, answer, projection)
     check_readable(record, projection)
     return Rollups(
         record,
@@ -136,9 +145,15 @@ def quarantine(names: Names, projection: Projection, limit: int) -> Steps[Quaran
     """Return what the table cannot count: see ``StatsStore.quarantine``."""
     answer = yield Query(
         _answering(names, f", 'parked', {first_parked(names)}"),
-        (projection.name, projection.name, "", min(limit, MAX_INTEGER)),
+        (
+            projection.name,
+            names.building,
+            projection.name,
+            names.building,
+            min(limit, MAX_INTEGER),
+        ),
     )
-    record = _record(answer, projection)
+    record = _record(names, answer, projection)
     return Quarantine(cursor=record, events=parked_rows(projection.name, answer["parked"]))
 
 
@@ -231,16 +246,14 @@ def applying(
 
 def locked(names: Names, projection: Projection) -> Steps[Cursor]:
     """Return the stored cursor record; nobody else changes it until this transaction ends."""
-    stored = yield from finding(names, projection.name, lock=True)
+    stored = yield from finding(names, projection.name, names.building, lock=True)
     answer = yield Query(
         "SELECT json_build_object('version', max(version),"
         f" 'is_standby', pg_is_in_recovery())::text FROM {names['skillstat_schema']}"
     )
     checked_version(answer["version"])
     checked_primary(answer["is_standby"])
-    if stored is None:
-        raise missing(projection.name)
-    return stored
+    return _meant(names, stored, projection)
 
 
 def _forgotten(names: Names, skill_ids: Iterable[str]) -> Steps[frozenset[str]]:
@@ -379,13 +392,17 @@ def _appearing(names: Names, projection: Projection, deltas: Deltas) -> Steps[Se
 def forgetting(names: Names, projection: Projection, skill_id: str, at: datetime) -> Steps[bool]:
     """Drop a skill for good: see ``StatsStore.forget``."""
     yield BEGIN
-    # Every record first, in one order: no commit is under way any more, and none can begin.
-    there = yield Query(
-        f"SELECT coalesce(json_agg(projection ORDER BY projection), '[]')::text FROM ("
-        f"SELECT projection FROM {names['skillstat_cursors']} WHERE building = ''"
-        " ORDER BY projection FOR UPDATE) AS locked"
-    )
-    yield from locked(names, projection)
+    # Every record first, in one order: no commit is under way any more, and none can begin. Who
+    # begins to build holds the serving record, so what is built is complete once those are locked.
+    there: list[tuple[str, str]] = []
+    for which in ("=", "<>"):
+        there += yield Query(
+            "SELECT coalesce(json_agg(json_build_array(projection, building)"
+            " ORDER BY projection, building), '[]')::text FROM ("
+            f"SELECT projection, building FROM {names['skillstat_cursors']}"
+            f" WHERE building {which} '' ORDER BY projection, building FOR UPDATE) AS locked"
+        )
+    yield from locked(names.serving, projection)
     is_new = yield Query(
         f"WITH new AS (INSERT INTO {names['skillstat_forgotten']} VALUES (%s, %s)"
         " ON CONFLICT DO NOTHING RETURNING skill_id)"
@@ -393,18 +410,19 @@ def forgetting(names: Names, projection: Projection, skill_id: str, at: datetime
         (skill_id, microseconds(at)),
     )
     if is_new[0]:
-        for name in there:
-            yield from _dropping(names, name, skill_id, at)
+        for name, building in there:
+            yield from _dropping(names, name, building, skill_id, at)
     yield COMMIT
     return bool(is_new[0])
 
 
-def _dropping(names: Names, name: str, skill_id: str, at: datetime) -> Steps[None]:
-    """Take a skill out of one projection, and out of its control totals."""
-    record = yield from finding(names, name)
+def _dropping(names: Names, name: str, building: str, skill_id: str, at: datetime) -> Steps[None]:
+    """Take a skill out of one set of numbers, and out of its control totals."""
+    record = yield from finding(names, name, building)
     stored = None if record is None else Projection.from_table(record.table)
     if record is None or stored is None or stored.name != name:
         raise SchemaError(f"the cursor record of projection {name!r} was changed by other hands")
+    names = names.built(building, record.generation)
     controls = dict(record.controls)
     tables = [(names.totals(name), "", stored.counters)]
     if stored.columns:

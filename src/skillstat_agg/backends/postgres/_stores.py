@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -9,6 +10,7 @@ from skillstat_agg._appending import checked_events
 from skillstat_agg._buckets import Granularity, buckets_between, from_microseconds, microseconds
 from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._events import Event, Place, check_skill_id, checked_skill_ids
+from skillstat_agg._generations import Comparison, Extent, Sums, check_building
 from skillstat_agg._pages import Page, TalliedPage, check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
@@ -17,6 +19,7 @@ from skillstat_agg.backends._clocks import Clock, utc_now
 from skillstat_agg.backends.postgres import (
     _creating,
     _expiring,
+    _generations,
     _log,
     _moves,
     _schema,
@@ -167,6 +170,10 @@ class PostgresEventStore:
         check_bounds(limit=limit)
         return run(self._db, "tally", _log.tallying(self._names, after, limit, granularity))
 
+    def extent(self, upto: Place, /) -> Extent:
+        """Return how much stands up to *upto*: see ``ExtentStore.extent``."""
+        return run(self._db, "extent", _log.measuring(self._names, upto))
+
     def stall(self) -> Stall:
         """Return how many events wait for transactions that began before theirs, and for which.
 
@@ -265,6 +272,40 @@ class PostgresStatsStore:
         check_skill_id(skill_id)
         steps = _stats.forgetting(self._names, self._projection, skill_id, self._now())
         return run(self._db, "forget", steps)
+
+    def sums(self) -> Sums:
+        """Return what the stored numbers add up to: see ``SumStore.sums``."""
+        return run(self._db, "sums", _generations.summing(self._names, self._projection))
+
+    def building(self, name: str, /) -> PostgresStatsStore:
+        """Return what is built under a name: see ``GenerationStore.building``."""
+        check_building(name)
+        names = self._names.serving
+        steps = _generations.beginning(names, self._projection, name, self._now())
+        built = run(self._db, "building", steps)
+        store = copy.copy(self)
+        store._names = names.built(name, built.generation)
+        return store
+
+    def swap(self, name: str, /) -> Cursor:
+        """Put what was built in the place of what serves: see ``GenerationStore.swap``."""
+        check_building(name)
+        names = self._names.serving
+        steps = _generations.swapping(names, self._projection, name, self._now())
+        return run(self._db, "swap", steps)
+
+    def discard(self, name: str, /) -> bool:
+        """Drop what is built: see ``GenerationStore.discard``."""
+        check_building(name)
+        steps = _generations.discarding(self._names.serving, self._projection, name)
+        return run(self._db, "discard", steps)
+
+    def differences(self, name: str, /, *, limit: int) -> Comparison:
+        """Compare the serving numbers with what was built: see ``GenerationStore.differences``."""
+        check_building(name)
+        check_bounds(limit=limit)
+        steps = _generations.comparing(self._names.serving, self._projection, name, limit)
+        return run(self._db, "differences", steps)
 
     def _now(self) -> datetime:
         return from_microseconds(microseconds(self._clock()))

@@ -14,6 +14,7 @@ from skillstat_agg._commits import Commit, CommitResult
 from skillstat_agg._deltas import Deltas
 from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER
 from skillstat_agg._projections import Projection
+from skillstat_agg.backends._records import tables_of
 from skillstat_agg.backends.sqlite._parking import park, unpark
 from skillstat_agg.backends.sqlite._schema import (
     replace_cursor,
@@ -36,25 +37,33 @@ def apply(sql: sqlite3.Cursor, kept: Commit, at: datetime) -> CommitResult:
     """
     cursor = kept.cursor(at)
     replace_cursor(sql, cursor)
+    tables = tables_of(cursor.projection, cursor.building, cursor.generation)
     if cursor.table != kept.expected.table:
-        take_over(sql, kept.expected.table, kept.projection)
-    rows, changed = add_deltas(sql, kept.projection, kept.deltas)
+        take_over(sql, kept.projection, tables)
+    rows, changed = add_deltas(sql, kept.projection, kept.deltas, tables)
     unpark(sql, cursor, kept.taught)
     park(sql, cursor, kept.parked)
     return CommitResult(cursor=cursor, rows=rows, forgotten=kept.forgotten, changed=changed)
 
 
 def add_deltas(
-    sql: sqlite3.Cursor, projection: Projection, deltas: Deltas
+    sql: sqlite3.Cursor, projection: Projection, deltas: Deltas, tables: str
 ) -> tuple[int, frozenset[str]]:
-    """Add *deltas*; return the number of rows written and the skills that changed."""
-    totals = _Sums(totals_table(projection.name), ("skill_id",), projection.counters, "")
+    """Add *deltas*; return the number of rows written and the skills that changed.
+
+    Args:
+        sql: A cursor inside a transaction that writes.
+        projection: Whose numbers they are.
+        deltas: What to add.
+        tables: What the names of the tables begin with: `tables_of`.
+    """
+    totals = _Sums(totals_table(tables), ("skill_id",), projection.counters, "")
     moved = {skill: row for skill, row in deltas.totals.items() if any(row)}
     totals.add(sql, projection, [(skill, *row) for skill, row in moved.items()])
     changed = set(moved)
     count = len(moved)
     for each, cells in deltas.rollups.items():
-        table = rollup_table(projection.name, each)
+        table = rollup_table(tables, each)
         rollups = _Sums(table, (each.value, "skill_id"), projection.columns, f"{each.value}.")
         texts = {bucket: bucket_text(bucket, each) for bucket in {key[0] for key in cells}}
         rollups.add(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from datetime import datetime
 
 from skillstat_agg._buckets import from_microseconds, microseconds
 from skillstat_agg._commits import Cursor, check_table
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import taking_over
 from skillstat_agg.backends._clocks import Clock, utc_now
-from skillstat_agg.backends._records import RECORD, fields_of
 from skillstat_agg.backends.sqlite._adding import apply
 from skillstat_agg.backends.sqlite._parking import parked_events
 from skillstat_agg.backends.sqlite._schema import (
@@ -20,6 +18,8 @@ from skillstat_agg.backends.sqlite._schema import (
     VERSION,
     check_schema,
     find_cursor,
+    make_stats,
+    refuse_foreign,
     stats_tables,
 )
 from skillstat_agg.backends.sqlite._transactions import writing
@@ -55,7 +55,7 @@ def create_tables(db: sqlite3.Connection, *projections: Projection, clock: Clock
         if "skillstat_schema" in there:
             check_schema(sql)
         else:
-            _refuse_foreign(there.intersection(TABLES))
+            refuse_foreign(there.intersection(TABLES))
             for statement in TABLES.values():
                 sql.execute(statement)
             sql.execute(
@@ -65,27 +65,9 @@ def create_tables(db: sqlite3.Connection, *projections: Projection, clock: Clock
             stored = find_cursor(sql, projection.name)
             now = from_microseconds(microseconds(clock()))
             if stored is None:
-                _refuse_foreign(there.intersection(stats_tables(projection)))
-                _make_stats(sql, projection, now)
+                refuse_foreign(there.intersection(stats_tables(projection, projection.name)))
+                make_stats(sql, projection, Cursor.start(projection, now))
             elif stored.table != projection.table:
                 check_table(stored, projection)
                 parked = parked_events(sql, projection.name, limit=stored.parked)
                 apply(sql, taking_over(stored, parked, projection), now)
-
-
-def _make_stats(sql: sqlite3.Cursor, projection: Projection, now: datetime) -> None:
-    for statement in stats_tables(projection).values():
-        sql.execute(statement)
-    names = ", ".join(("projection", "building", *RECORD))
-    marks = ", ".join("?" * len(RECORD))
-    sql.execute(
-        f"INSERT INTO main.skillstat_cursors ({names}) VALUES (?, '', {marks})",
-        (projection.name, *fields_of(Cursor.start(projection, now))),
-    )
-
-
-def _refuse_foreign(names: set[str]) -> None:
-    if names:
-        raise SchemaError(
-            f"the database has tables of other owners under our names: {', '.join(sorted(names))}"
-        )

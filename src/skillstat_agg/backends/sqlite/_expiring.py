@@ -7,18 +7,19 @@ from datetime import datetime, timezone
 
 from skillstat_agg._buckets import Granularity, bucket_of
 from skillstat_agg._commits import Cursor, stored_projection
+from skillstat_agg.backends._records import tables_of
 from skillstat_agg.backends.sqlite._adding import bucket_text
 from skillstat_agg.backends.sqlite._schema import rollup_table
 
 
 def end_of_step(
-    sql: sqlite3.Cursor, projection: str, granularity: Granularity, first: int, limit: int
+    sql: sqlite3.Cursor, tables: str, granularity: Granularity, first: int, limit: int
 ) -> int:
     """Return the first bucket to keep, so that those before it hold at most *limit* rows.
 
     One bucket goes at least, however many rows it has.
     """
-    table, bucket = rollup_table(projection, granularity), granularity.value
+    table, bucket = rollup_table(tables, granularity), granularity.value
     before = (bucket_text(first, granularity),)
     where = f"FROM {table} WHERE {bucket} < ?"
     row = sql.execute(
@@ -35,7 +36,8 @@ def delete_before(
 ) -> tuple[int, dict[str, int]]:
     """Delete the rollups before a bucket; return how many rows went, and the control totals."""
     stored, controls = stored_projection(cursor), dict(cursor.controls)
-    table = rollup_table(cursor.projection, granularity)
+    tables = tables_of(cursor.projection, cursor.building, cursor.generation)
+    table = rollup_table(tables, granularity)
     where = f"FROM {table} WHERE {granularity.value} < ?"
     before = (bucket_text(end, granularity),)
     if stored.columns:

@@ -19,6 +19,7 @@ from skillstat_agg._appending import (
 from skillstat_agg._buckets import EPOCH, Granularity, from_microseconds, microseconds
 from skillstat_agg._commits import CHECKSUM_RANGE
 from skillstat_agg._events import MAX_INTEGER, Event, Place, Position, RecordedEvent, check_deltas
+from skillstat_agg._generations import Extent
 from skillstat_agg._pages import Page, TalliedPage, check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._stores import DAY_AHEAD, Appended
@@ -48,6 +49,7 @@ _EXTENT = """
         WHERE position > ? ORDER BY position LIMIT ?
     )
 """
+_UP_TO = "SELECT count(*), sum(fingerprint) FROM main.skillstat_events WHERE position <= ?"
 # The year 1 in microseconds is added first, so that the division never rounds towards zero.
 _PLAIN = """
     SELECT +skill_id, +kind, (occurred_at_us + ?) / ? - ? FROM main.skillstat_events
@@ -178,6 +180,13 @@ class SQLiteEventStore:
             frontier=frontier,
             is_last=place is None or place.position == frontier,
         )
+
+    def extent(self, upto: Place, /) -> Extent:
+        """Return how much stands up to *upto*: see ``ExtentStore.extent``."""
+        with reading(self._db, "extent") as sql:
+            last = _start(sql, upto, check_schema(sql))
+            count, checksum = sql.execute(_UP_TO, (last,)).fetchone()
+        return Extent(count=count, checksum=(checksum or 0) % CHECKSUM_RANGE)
 
 
 def _is_undecodable(error: sqlite3.OperationalError) -> bool:

@@ -66,3 +66,21 @@ def drop_parked(sql: sqlite3.Cursor, cursor: Cursor, skill_id: str) -> int:
         (cursor.projection, cursor.building, skill_id),
     )
     return sql.rowcount
+
+
+def count_parked(sql: sqlite3.Cursor, cursor: Cursor) -> int:
+    """Return how many events lie in the quarantine of a set of numbers."""
+    (number,) = sql.execute(
+        f"SELECT count(*) FROM main.skillstat_parked WHERE {_OF}",
+        (cursor.projection, cursor.building),
+    ).fetchone()
+    return int(number)
+
+
+def move_parked(sql: sqlite3.Cursor, built: Cursor) -> None:
+    """Make the quarantine of what was built that of what serves."""
+    sql.execute(f"DELETE FROM main.skillstat_parked WHERE {_OF}", (built.projection, ""))
+    sql.execute(
+        f"UPDATE main.skillstat_parked SET building = '' WHERE {_OF}",
+        (built.projection, built.building),
+    )

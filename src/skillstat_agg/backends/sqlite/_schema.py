@@ -8,15 +8,15 @@ from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Cursor
 from skillstat_agg._events import MAX_TEXT
 from skillstat_agg._projections import Projection
-from skillstat_agg.backends._records import RECORD, check_version, fields_of, record_of
+from skillstat_agg.backends._records import RECORD, check_version, fields_of, record_of, tables_of
 from skillstat_agg.backends.sqlite._transactions import reading
 from skillstat_agg.errors import SchemaError
 
 VERSION = 1
 LOWEST_SQLITE = (3, 34, 0)
 
-# ``building`` is empty and ``generation`` 1 for the numbers that serve: a rebuild will have
-# rows and tables of its own beside them, and take their place under the names people join.
+# ``building`` is empty for the numbers that serve. What is built beside them has a record and
+# tables of its own, and is copied to theirs in the end, under the names people join.
 #
 # Integers are kept from becoming floats (what SQLite does on overflow) by CHECKs instead of
 # STRICT, which SQLite has had only since 3.37. length() of a text stops at a NUL character,
@@ -126,18 +126,41 @@ TABLES = {
 }
 
 
-def take_over(sql: sqlite3.Cursor, table: str, projection: Projection) -> None:
-    """Add the columns that *projection* has and the stored *table*, which it extends, has not."""
-    stored = Projection.from_table(table)
-    names = [(totals_table(projection.name), projection.counters, stored.counters)]
-    names += [
-        (rollup_table(projection.name, each), projection.columns, stored.columns)
-        for each in projection.granularities
-    ]
-    for name, columns, there in names:
+def make_stats(sql: sqlite3.Cursor, projection: Projection, cursor: Cursor) -> None:
+    """Make the tables of numbers that begin with this record, and store it."""
+    tables = tables_of(cursor.projection, cursor.building, cursor.generation)
+    for statement in stats_tables(projection, tables).values():
+        sql.execute(statement)
+    names = ", ".join(("projection", "building", *RECORD))
+    marks = ", ".join("?" * len(RECORD))
+    sql.execute(
+        f"INSERT INTO main.skillstat_cursors ({names}) VALUES (?, ?, {marks})",
+        (cursor.projection, cursor.building, *fields_of(cursor)),
+    )
+
+
+def take_over(sql: sqlite3.Cursor, projection: Projection, tables: str) -> None:
+    """Add the columns that *projection* has and tables, whose names begin so, have not."""
+    for table, columns in sum_tables(projection, tables):
+        there = columns_of(sql, table)
         for column in columns:
             if column not in there:
-                sql.execute(f"ALTER TABLE {name} ADD COLUMN {sum_column(column)}")
+                sql.execute(f"ALTER TABLE {table} ADD COLUMN {sum_column(column)}")
+
+
+def columns_of(sql: sqlite3.Cursor, table: str) -> frozenset[str]:
+    """Return the columns that a table has; none where there is no such table."""
+    bare = _bare(table)
+    rows = sql.execute("SELECT +name FROM pragma_table_info(?, 'main')", (bare,))
+    return frozenset(name for (name,) in rows)
+
+
+def sum_tables(projection: Projection, tables: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the tables whose names begin so, quoted, each with its columns of sums."""
+    rollups = [
+        (rollup_table(tables, each), projection.columns) for each in projection.granularities
+    ]
+    return [(totals_table(tables), projection.counters), *rollups]
 
 
 def stored_projections(db: sqlite3.Connection) -> tuple[Projection, ...]:
@@ -190,14 +213,14 @@ def replace_cursor(sql: sqlite3.Cursor, cursor: Cursor) -> None:
     )
 
 
-def totals_table(projection: str) -> str:
+def totals_table(tables: str) -> str:
     """Return the name of the table with one row per skill, quoted."""
-    return f'main."{projection}_totals"'
+    return f'main."{tables}_totals"'
 
 
-def rollup_table(projection: str, granularity: Granularity) -> str:
+def rollup_table(tables: str, granularity: Granularity) -> str:
     """Return the name of the table with one row per bucket and skill, quoted."""
-    return f'main."{projection}_{"daily" if granularity is Granularity.DAY else "hourly"}"'
+    return f'main."{tables}_{"daily" if granularity is Granularity.DAY else "hourly"}"'
 
 
 def sum_column(name: str) -> str:
@@ -205,23 +228,31 @@ def sum_column(name: str) -> str:
     return f'"{name}" INTEGER NOT NULL DEFAULT 0 CHECK (typeof("{name}") = \'integer\')'
 
 
-def stats_tables(projection: Projection) -> dict[str, str]:
-    """Return the statements that make a projection's tables, by name of the table."""
-    totals = totals_table(projection.name)
+def stats_tables(projection: Projection, tables: str) -> dict[str, str]:
+    """Return the statements that make tables whose names begin so, by name of the table."""
+    totals = totals_table(tables)
     counters = ", ".join(map(sum_column, projection.counters))
-    tables = {
+    statements = {
         _bare(totals): f"CREATE TABLE {totals} (skill_id TEXT NOT NULL PRIMARY KEY,"
         f" {counters}) WITHOUT ROWID"
     }
     columns = "".join(f"{sum_column(column)}, " for column in projection.columns)
     for granularity in projection.granularities:
-        rollups, bucket = rollup_table(projection.name, granularity), granularity.value
-        tables[_bare(rollups)] = (
+        rollups, bucket = rollup_table(tables, granularity), granularity.value
+        statements[_bare(rollups)] = (
             f"CREATE TABLE {rollups} ({bucket} TEXT NOT NULL, skill_id TEXT NOT NULL,"
             f" {columns}PRIMARY KEY ({bucket}, skill_id)) WITHOUT ROWID"
         )
-    return tables
+    return statements
 
 
 def _bare(table: str) -> str:
     return table.removeprefix("main.").strip('"')
+
+
+def refuse_foreign(names: set[str]) -> None:
+    """Refuse tables that are there under our names."""
+    if names:
+        raise SchemaError(
+            f"the database has tables of other owners under our names: {', '.join(sorted(names))}"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
@@ -14,17 +15,32 @@ from skillstat_agg._buckets import (
     from_microseconds,
     microseconds,
 )
-from skillstat_agg._commits import Commit, CommitResult, Cursor, check_readable
+from skillstat_agg._commits import Commit, CommitResult, Cursor, check_readable, stored_projection
 from skillstat_agg._events import MAX_INTEGER, check_skill_id, checked_skill_ids
+from skillstat_agg._generations import Comparison, Sums, check_building, swapped
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
 from skillstat_agg._stores import Expired, Rollups, Totals
 from skillstat_agg.backends._clocks import Clock, utc_now
+from skillstat_agg.backends._records import tables_of
 from skillstat_agg.backends.sqlite._adding import apply, bucket_text
 from skillstat_agg.backends.sqlite._expiring import delete_before, end_of_step
+from skillstat_agg.backends.sqlite._generations import (
+    begin,
+    built_beside,
+    comparison,
+    controls_of,
+    copy_over,
+    drop,
+)
 from skillstat_agg.backends.sqlite._lookups import rows_of
-from skillstat_agg.backends.sqlite._parking import drop_parked, parked_events
+from skillstat_agg.backends.sqlite._parking import (
+    count_parked,
+    drop_parked,
+    move_parked,
+    parked_events,
+)
 from skillstat_agg.backends.sqlite._schema import (
     check_schema,
     find_cursor,
@@ -35,6 +51,7 @@ from skillstat_agg.backends.sqlite._schema import (
 from skillstat_agg.backends.sqlite._transactions import reading, writing
 from skillstat_agg.errors import (
     CursorConflictError,
+    NotBuildingError,
     SchemaError,
 )
 
@@ -60,6 +77,8 @@ class SQLiteStatsStore:
         self._db = db
         self._projection = projection
         self._clock = clock
+        self._building = ""
+        self._generation = 0
 
     @property
     def projection(self) -> Projection:
@@ -88,7 +107,7 @@ class SQLiteStatsStore:
             stored = check_readable(cursor, self._projection)
             select = (
                 f"SELECT +skill_id, {_columns(counters, stored.counters)}"
-                f" FROM {totals_table(self._projection.name)}"
+                f" FROM {totals_table(self._tables)}"
             )
             rows = (
                 sql.execute(select)
@@ -119,7 +138,7 @@ class SQLiteStatsStore:
             if not columns or not buckets:
                 return Rollups(cursor, {})
             names = _columns(columns, stored.columns)
-            rows = _rollups_of(sql, self._projection.name, granularity, names, skill_id, buckets)
+            rows = _rollups_of(sql, self._tables, granularity, names, skill_id, buckets)
             return Rollups(
                 cursor,
                 {
@@ -136,9 +155,8 @@ class SQLiteStatsStore:
         with reading(self._db, "quarantine") as sql:
             cursor = self._cursor(sql)
             most = min(limit, MAX_INTEGER)
-            return Quarantine(
-                cursor=cursor, events=parked_events(sql, self._projection.name, limit=most)
-            )
+            name, building = self._projection.name, self._building
+            return Quarantine(cursor=cursor, events=parked_events(sql, name, building, limit=most))
 
     def expire(self, granularity: Granularity, first: int, /, *, limit: int) -> Expired:
         """Delete the rollups before a bucket: see ``RetentionStore.expire``."""
@@ -149,17 +167,27 @@ class SQLiteStatsStore:
             known = cursor.expired.get(granularity.value)
             if known is not None and known >= first:
                 return Expired(cursor=cursor, rows=0, is_last=True)
-            end = end_of_step(sql, self._projection.name, granularity, first, limit)
-            rows, controls = delete_before(sql, cursor, granularity, end)
-            expired = attrs.evolve(
-                cursor,
-                controls=controls,
-                expired={**cursor.expired, granularity.value: end},
-                revision=cursor.revision + 1,
-                updated_at=self._now(),
-            )
-            replace_cursor(sql, expired)
+            end = end_of_step(sql, self._tables, granularity, first, limit)
+            expired, rows = self._expired(sql, cursor, granularity, end)
+            for built in [] if self._building else built_beside(sql, cursor):
+                if granularity in stored_projection(built).granularities:
+                    self._expired(sql, built, granularity, end)
         return Expired(cursor=expired, rows=rows, is_last=end == first)
+
+    def _expired(
+        self, sql: sqlite3.Cursor, cursor: Cursor, granularity: Granularity, end: int
+    ) -> tuple[Cursor, int]:
+        """Delete the rollups before a bucket from one set of numbers."""
+        rows, controls = delete_before(sql, cursor, granularity, end)
+        expired = attrs.evolve(
+            cursor,
+            controls=controls,
+            expired={**cursor.expired, granularity.value: end},
+            revision=cursor.revision + 1,
+            updated_at=self._now(),
+        )
+        replace_cursor(sql, expired)
+        return expired, rows
 
     def forget(self, skill_id: str, /) -> bool:
         """Drop a skill for good: see ``StatsStore.forget``."""
@@ -173,17 +201,78 @@ class SQLiteStatsStore:
             )
             if sql.rowcount == 0:
                 return False
-            names = sql.execute(
-                "SELECT +projection FROM main.skillstat_cursors WHERE building = ''"
-            ).fetchall()
-            for (name,) in names:
-                _drop(sql, name, skill_id, now)
+            there = sql.execute("SELECT +projection, +building FROM main.skillstat_cursors")
+            for name, building in there.fetchall():
+                _drop(sql, name, skill_id, now, building)
         return True
+
+    def sums(self) -> Sums:
+        """Return what the stored numbers add up to: see ``SumStore.sums``."""
+        with reading(self._db, "sums") as sql:
+            cursor = self._cursor(sql)
+            return Sums(
+                cursor=cursor,
+                controls=controls_of(sql, cursor),
+                parked=count_parked(sql, cursor),
+            )
+
+    def building(self, name: str, /) -> SQLiteStatsStore:
+        """Return what is built under a name: see ``GenerationStore.building``."""
+        check_building(name)
+        with writing(self._db, "building") as sql:
+            serving = self._serving(sql)
+            built = find_cursor(sql, self._projection.name, name)
+            if built is None:
+                built = begin(sql, serving, self._projection, name, self._now())
+        store = copy.copy(self)
+        store._building, store._generation = name, built.generation
+        return store
+
+    def swap(self, name: str, /) -> Cursor:
+        """Put what was built in the place of what serves: see ``GenerationStore.swap``."""
+        check_building(name)
+        with writing(self._db, "swap") as sql:
+            serving, built = self._serving(sql), self._built(sql, name)
+            cursor = swapped(serving, built, self._now())
+            copy_over(sql, serving, built)
+            move_parked(sql, built)
+            drop(sql, built)
+            replace_cursor(sql, cursor)
+        return cursor
+
+    def discard(self, name: str, /) -> bool:
+        """Drop what is built: see ``GenerationStore.discard``."""
+        check_building(name)
+        with writing(self._db, "discard") as sql:
+            self._serving(sql)
+            built = find_cursor(sql, self._projection.name, name)
+            if built is not None:
+                drop(sql, built)
+        return built is not None
+
+    def differences(self, name: str, /, *, limit: int) -> Comparison:
+        """Compare the serving numbers with what was built: see ``GenerationStore.differences``."""
+        check_building(name)
+        check_bounds(limit=limit)
+        with reading(self._db, "differences") as sql:
+            return comparison(sql, self._serving(sql), self._built(sql, name), limit)
+
+    @property
+    def _tables(self) -> str:
+        return tables_of(self._projection.name, self._building, self._generation)
 
     def _now(self) -> datetime:
         return from_microseconds(microseconds(self._clock()))
 
     def _cursor(self, sql: sqlite3.Cursor) -> Cursor:
+        if not self._building:
+            return self._serving(sql)
+        built = self._built(sql, self._building)
+        if built.generation != self._generation:
+            raise NotBuildingError(self._projection.name, self._building)
+        return built
+
+    def _serving(self, sql: sqlite3.Cursor) -> Cursor:
         check_schema(sql)
         cursor = find_cursor(sql, self._projection.name)
         if cursor is None:
@@ -192,6 +281,13 @@ class SQLiteStatsStore:
                 " create_tables with it once"
             )
         return cursor
+
+    def _built(self, sql: sqlite3.Cursor, name: str) -> Cursor:
+        check_schema(sql)
+        built = find_cursor(sql, self._projection.name, name)
+        if built is None:
+            raise NotBuildingError(self._projection.name, name)
+        return built
 
 
 def _columns(names: tuple[str, ...], stored: tuple[str, ...]) -> str:
@@ -209,7 +305,7 @@ def _forgotten(sql: sqlite3.Cursor, skill_ids: Sequence[str]) -> frozenset[str]:
 
 def _rollups_of(
     sql: sqlite3.Cursor,
-    projection: str,
+    tables: str,
     granularity: Granularity,
     columns: str,
     skill_id: str,
@@ -221,7 +317,7 @@ def _rollups_of(
     from bucket to bucket, so that one skill is found without reading the others. No column
     begins with ``_``.
     """
-    table, bucket = rollup_table(projection, granularity), granularity.value
+    table, bucket = rollup_table(tables, granularity), granularity.value
     first, last = (bucket_text(end, granularity) for end in (buckets[0], buckets[-1]))
     return sql.execute(
         f"""
@@ -238,15 +334,16 @@ def _rollups_of(
     ).fetchall()
 
 
-def _drop(sql: sqlite3.Cursor, name: str, skill_id: str, now: datetime) -> None:
-    """Take a skill out of one projection, and out of its control totals."""
-    cursor = find_cursor(sql, name)
+def _drop(sql: sqlite3.Cursor, name: str, skill_id: str, now: datetime, building: str = "") -> None:
+    """Take a skill out of one set of numbers, and out of its control totals."""
+    cursor = find_cursor(sql, name, building)
     stored = None if cursor is None else Projection.from_table(cursor.table)
     if cursor is None or stored is None or stored.name != name:
         raise SchemaError(f"the cursor record of projection {name!r} was changed by other hands")
     controls = dict(cursor.controls)
     names = ", ".join(f'+"{counter}"' for counter in stored.counters)
-    table = totals_table(name)
+    tables = tables_of(name, building, cursor.generation)
+    table = totals_table(tables)
     row = sql.execute(f"SELECT {names} FROM {table} WHERE skill_id = ?", (skill_id,)).fetchone()
     for counter, value in zip(stored.counters, row or (0,) * len(stored.counters), strict=True):
         controls[counter] -= value
@@ -254,12 +351,12 @@ def _drop(sql: sqlite3.Cursor, name: str, skill_id: str, now: datetime) -> None:
     for each in stored.granularities if stored.columns else ():
         columns = ", ".join(f'+"{column}"' for column in stored.columns)
         everything = buckets_between(None, None, each)
-        rows = _rollups_of(sql, name, each, columns, skill_id, everything)
+        rows = _rollups_of(sql, tables, each, columns, skill_id, everything)
         for _, *sums in rows:
             for column, value in zip(stored.columns, sums, strict=True):
                 controls[f"{each.value}.{column}"] -= value
         sql.executemany(
-            f"DELETE FROM {rollup_table(name, each)} WHERE {each.value} = ? AND skill_id = ?",
+            f"DELETE FROM {rollup_table(tables, each)} WHERE {each.value} = ? AND skill_id = ?",
             [(bucket, skill_id) for bucket, *_ in rows],
         )
     replace_cursor(

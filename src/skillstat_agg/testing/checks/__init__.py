@@ -1,8 +1,7 @@
 """The checks, in the order in which they are tried.
 
 A module has a tuple ``CHECKS``, of one family or, where that is large, of a part of it. Families
-of operations that the contract does not have yet (prune, rebuild) get modules of their own beside
-these.
+of operations that the contract does not have yet (prune) get modules of their own beside these.
 """
 
 from __future__ import annotations
@@ -28,6 +27,8 @@ from skillstat_agg.testing.checks import (
     projections,
     pushdown,
     retention,
+    rebuilding,
+    rebuilding_inside,
     retries,
     sizes,
     snapshots,
@@ -35,6 +36,7 @@ from skillstat_agg.testing.checks import (
     ties,
     times,
     unknown,
+    verifying,
     writers,
 )
 
@@ -62,6 +64,9 @@ FAMILIES = (
     deployment,
     parking,
     retention,
+    rebuilding,
+    rebuilding_inside,
+    verifying,
     snapshots,
     pushdown,
     sizes,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from skillstat_agg._buckets import Granularity
+from skillstat_agg._events import Place
 from skillstat_agg.errors import OpenTransactionError
 from skillstat_agg.testing._checks import AnyCase, check
 from skillstat_agg.testing._clients import TalliedEvents
@@ -29,9 +30,27 @@ def _operations(client: Handle) -> Mapping[str, Callable[[], object]]:
         "forget": partial(stats.forget, "a"),
         "drain": client.drain,
     }
+    if client.has_extent:
+        found["extent"] = partial(events.extent, _first(client))
+    if client.has_sums:
+        found["sums"] = stats.sums
+    if client.has_generations:
+        stats.building("built")
+        found |= {
+            "building": partial(stats.building, "built"),
+            "swap": partial(stats.swap, "built"),
+            "discard": partial(stats.discard, "built"),
+            "differences": partial(stats.differences, "built", limit=1),
+        }
     if isinstance(events, TalliedEvents):
         found["tally"] = partial(events.tally, None, limit=10, granularity=Granularity.DAY)
     return found
+
+
+def _first(client: Handle) -> Place:
+    """Return the place of the first event."""
+    page = client.events.read(None, limit=1)
+    return Place(page.epoch, page.events[0].position, page.events[0].fingerprint)
 
 
 def _opened(case: AnyCase) -> tuple[Handle, str, Callable[[], object]]:
@@ -89,6 +108,8 @@ def open_02(case: AnyCase) -> None:
     held.commit()
     if name == "forget":
         client.forget("a")
+    elif name == "swap":
+        client.rebuild()
     else:
         operation()
     case.settle()

@@ -10,6 +10,7 @@ from skillstat_agg.testing.gallery import (
     _answers,
     _appends,
     _arguments,
+    _building,
     _calls,
     _changes,
     _chunks,
@@ -37,7 +38,9 @@ from skillstat_agg.testing.gallery import (
     _stats_forget,
     _stats_numbers,
     _stats_records,
+    _swaps,
     _ties,
+    _verifying,
     _visibility,
 )
 from skillstat_agg.testing.gallery._frame import BrokenStore
@@ -69,6 +72,9 @@ BROKEN_STORES: tuple[BrokenStore, ...] = (
     *_stats_forget.STORES,
     *_parking.STORES,
     *_retention.STORES,
+    *_building.STORES,
+    *_swaps.STORES,
+    *_verifying.STORES,
     *_kept.STORES,
     *_marks.STORES,
     *_limits.STORES,

@@ -60,6 +60,27 @@ class OpeningStore(EventStore, Protocol):
         ...
 
 
+FURTHER = frozenset({"extent", "sums", "building", "swap", "discard", "differences"})
+"""What the stores in memory can do beyond the two protocols."""
+
+
+class Plain:
+    """A store without its further abilities.
+
+    A broken store has them from the one in memory, where they keep the laws that it breaks: they
+    would fail checks that are not about its mistake.
+    """
+
+    def __init__(self, store: object) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the store has of this name."""
+        if name in FURTHER:
+            raise AttributeError(name)
+        return getattr(self._store, name)
+
+
 def events_of(
     kind: type[MemoryEventStore],
 ) -> Callable[[MemoryDatabase, Setting], MemoryEventStore]:
@@ -85,6 +106,7 @@ def broken(
     stats: Callable[[Any, Setting], StatsStore] = MEMORY_STATS,
     writers: Writers = Writers.HORIZON,
     io: bool = False,
+    further: bool = False,
 ) -> AnyHarness:
     """Return a harness of stores over a database in memory; what is not given keeps every law.
 
@@ -94,6 +116,7 @@ def broken(
         stats: Makes a client's stats store.
         writers: How the log claims to order open appends.
         io: Whether one of the stores calls ``Setting.io``.
+        further: Whether the stores show what they can do beyond the two protocols.
     """
 
     @contextmanager
@@ -110,7 +133,9 @@ def broken(
             return begun[-1]
 
         try:
-            yield Client(events=log, stats=stats(there, setting), begin=begin)
+            numbers = stats(there, setting)
+            shown: tuple[Any, Any] = (log, numbers) if further else (Plain(log), Plain(numbers))
+            yield Client(events=shown[0], stats=shown[1], begin=begin)
         finally:
             for opened in begun:
                 with suppress(StoreUnavailableError):  # it is over

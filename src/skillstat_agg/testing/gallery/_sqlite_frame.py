@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import attrs
 
@@ -20,6 +21,7 @@ from skillstat_agg.backends.sqlite._transactions import translated
 from skillstat_agg.errors import CursorConflictError
 from skillstat_agg.testing import harnesses
 from skillstat_agg.testing._harness import AnyHarness, Client, JoinedAppend, Setting
+from skillstat_agg.testing.gallery._frame import Plain
 
 AS_THEY_ARE: Mapping[str, str] = MappingProxyType({})
 
@@ -41,11 +43,11 @@ class OpenSQLiteStats(SQLiteStatsStore):
         cursor = applied.cursor(self._now())
         replace_cursor(sql, cursor)
         if cursor.table != applied.expected.table:
-            take_over(sql, applied.expected.table, applied.projection)
+            take_over(sql, applied.projection, self._tables)
 
     def _add(self, sql: sqlite3.Cursor, applied: Commit) -> CommitResult:
         """Write the numbers, and what is parked."""
-        rows, changed = add_deltas(sql, applied.projection, applied.deltas)
+        rows, changed = add_deltas(sql, applied.projection, applied.deltas, self._tables)
         cursor = applied.cursor(self._now())
         unpark(sql, cursor, applied.taught)
         park(sql, cursor, applied.parked)
@@ -87,9 +89,9 @@ def on_sqlite(
                 assert isinstance(held, JoinedAppend)
                 return attrs.evolve(held, events=log)
 
-            yield Client(
-                events=log, stats=stats(db, setting.projection, clock=setting.clock), begin=begin
-            )
+            numbers = stats(db, setting.projection, clock=setting.clock)
+            shown: tuple[Any, Any] = (Plain(log), Plain(numbers))
+            yield Client(events=shown[0], stats=shown[1], begin=begin)
 
     return attrs.evolve(right, client=client, io=io)
 

@@ -102,7 +102,7 @@ class OpenStats(MemoryStatsStore):
 
     def _put(self, stats: Stats) -> None:
         """Store *stats* as those of the projection, whatever was there."""
-        self._database._stats[self._projection.name] = stats
+        self._database._stats[self._key] = stats
 
     def _record(self, result: CommitResult, **changes: Any) -> CommitResult:
         """Store the record of a commit with these changes, and return the result with it."""
@@ -137,18 +137,20 @@ def _nothing() -> None:
     """Let nobody move."""
 
 
-def with_stats(kind: type[OpenStats]) -> AnyHarness:
+def with_stats(kind: type[OpenStats], *, further: bool = False) -> AnyHarness:
     """Return a harness whose clients have stats stores of this class."""
     return broken(
+        further=further,
         stats=lambda there, setting: kind(
             setting.projection, there, clock=setting.clock, io=_nothing
         ),
     )
 
 
-def with_stats_and_io(kind: type[OpenStats]) -> AnyHarness:
+def with_stats_and_io(kind: type[OpenStats], *, further: bool = False) -> AnyHarness:
     """Return a harness whose clients have stats stores of this class, with I/O points."""
     return broken(
+        further=further,
         events=_events_with_io,
         stats=lambda there, setting: kind(
             setting.projection, there, clock=setting.clock, io=setting.io
