@@ -307,9 +307,12 @@ class Handle:
         with self._log.while_expiring(self.stats.projection, granularity, before):
             return expire(self.stats, granularity, before, limit=limit)
 
-    def rebuild(self, *, page: int = DEFAULT_PAGE) -> RebuildReport:
+    def rebuild(
+        self, *, page: int = DEFAULT_PAGE, uncountable: Uncountable = Uncountable.HALT
+    ) -> RebuildReport:
         """Rebuild now."""
-        return rebuild(self.events, self.stats, page=page)
+        self._log.parks |= uncountable is Uncountable.PARK
+        return rebuild(self.events, self.stats, page=page, uncountable=uncountable)
 
     def verify(self) -> VerifyReport:
         """Verify now."""

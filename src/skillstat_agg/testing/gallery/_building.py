@@ -12,7 +12,7 @@ from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._generations import check_building
 from skillstat_agg._projections import Projection
-from skillstat_agg._stores import Rollups, Totals
+from skillstat_agg._stores import Expired, Rollups, Totals
 from skillstat_agg.backends.memory import MemoryDatabase, MemoryStatsStore
 from skillstat_agg.backends.memory._database import Stats
 from skillstat_agg.testing._harness import Setting
@@ -213,6 +213,18 @@ class ForgetsWhatServes(OpenStats):
         return forgotten
 
 
+class ExpiresWhatServes(OpenStats):
+    """Lets rollups expire that serve, and not those that are built."""
+
+    def expire(self, granularity: Granularity, first: int, /, *, limit: int) -> Expired:
+        before = dict(self._database._stats)
+        expired = super().expire(granularity, first, limit=limit)
+        for key, stats in before.items():
+            if stats.cursor.building:
+                self._database._stats[key] = stats
+        return expired
+
+
 class ComparesWhatServes(OpenStats):
     """Compares before a commit to what serves; what is built has one worker, it is thought."""
 
@@ -370,9 +382,19 @@ STORES = (
         mistake="The skill goes from the numbers that serve, and comes back with the swap.",
         reported=("openclaw/clawhub#2941",),
         row="L9, L1",
-        breaks=("building", "differences"),
+        breaks=("building", "swap", "differences"),
         killer="REBUILD-07",
         remedy="forget a skill in every set of numbers, and raise the revision of each",
+    ),
+    _store(
+        "expiry misses what is built",
+        ExpiresWhatServes,
+        mistake="Old rollups go from the numbers that serve, and come back with the swap.",
+        reported=NO_REPORT,
+        row="L1",
+        breaks=("building",),
+        killer="REBUILD-18",
+        remedy="expire in every set of numbers, and raise the revision of each",
     ),
     _store(
         "what is built is not compared",

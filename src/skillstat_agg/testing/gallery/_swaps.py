@@ -81,7 +81,7 @@ class KeepsRowsThatAreGone(_Swaps):
         rollups = {
             each: _over(serving.rollups.get(each, {}), rows) for each, rows in built.rollups.items()
         }
-        return Stats(cursor, totals, rollups)
+        return Stats(cursor, totals, rollups, built.parked)
 
 
 class KeepsTheRecord(_Swaps):
@@ -89,6 +89,13 @@ class KeepsTheRecord(_Swaps):
 
     def made(self, serving: Stats, built: Stats, cursor: Cursor) -> Stats:
         return attrs.evolve(built, cursor=attrs.evolve(serving.cursor, table=built.cursor.table))
+
+
+class KeepsTheQuarantine(_Swaps):
+    """Exchanges the rows, and not what lies in quarantine."""
+
+    def made(self, serving: Stats, built: Stats, cursor: Cursor) -> Stats:
+        return attrs.evolve(built, cursor=cursor, parked=serving.parked)
 
 
 class KeepsTheRevision(_Swaps):
@@ -169,6 +176,17 @@ STORES = (
         killer="REBUILD-09",
         remedy="store the record that swapped() makes",
         harness=with_stats(KeepsTheRecord, further=True),
+    ),
+    BrokenStore(
+        name="swap keeps the quarantine",
+        mistake="What the new numbers could not count lies elsewhere than what the old ones could"
+        " not, and stays there when the rows are exchanged.",
+        reported=NO_REPORT,
+        row="L2",
+        breaks=("swap",),
+        killer="REBUILD-17",
+        remedy="exchange the quarantine in the transaction of the swap",
+        harness=with_stats(KeepsTheQuarantine, further=True),
     ),
     BrokenStore(
         name="swap keeps the revision",
