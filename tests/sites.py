@@ -17,8 +17,11 @@ from skillstat_agg import (
     Appended,
     Event,
     EventStore,
+    ExtentStore,
+    GenerationStore,
     Projection,
     StatsStore,
+    SumStore,
 )
 from skillstat_agg.backends.memory import MemoryDatabase, MemoryEventStore, MemoryStatsStore
 from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
@@ -34,12 +37,20 @@ class HeldAppend(Protocol):
     def rollback(self) -> None: ...
 
 
+class Log(EventStore, ExtentStore, Protocol):
+    """What the logs of both can do."""
+
+
+class Numbers(StatsStore, SumStore, GenerationStore, Protocol):
+    """What the stats of both can do."""
+
+
 @attrs.frozen
 class Client:
     """A log and stats over a connection of its own, and a way to hold an append open."""
 
-    events: EventStore
-    stats: StatsStore
+    events: Log
+    stats: Numbers
     begin: Callable[[], HeldAppend]
 
 

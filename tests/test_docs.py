@@ -33,7 +33,10 @@ from skillstat_agg import (
     Effect,
     EventStore,
     RetentionStore,
+    ExtentStore,
+    GenerationStore,
     StatsStore,
+    SumStore,
     TallyStore,
 )
 from skillstat_agg.testing import CHECKS
@@ -47,6 +50,14 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGE = Path(skillstat_agg.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HELD = re.compile(r"^\*Held by:\*(\n\n- `tests/test_| No test of its own yet)", re.MULTILINE)
+PROTOCOLS = (
+    EventStore,
+    TallyStore,
+    ExtentStore,
+    StatsStore,
+    SumStore,
+    GenerationStore,
+)
 NOT_RUN = re.compile(r"<!-- (test|demo|run)-command -->\n\Z")
 
 

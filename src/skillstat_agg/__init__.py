@@ -17,6 +17,8 @@ from skillstat_agg._generations import (
     Sums,
     SumStore,
     begin_building,
+    check_building,
+    row_differences,
     swapped,
 )
 from skillstat_agg._pages import Page, TalliedPage
@@ -102,12 +104,14 @@ __all__ = [
     "begin_building",
     "bucket_of",
     "bucket_start",
+    "check_building",
     "checked_events",
     "content_digests",
     "drain",
     "expire",
     "fold_page",
     "rebuild",
+    "row_differences",
     "run_every",
     "shown",
     "start_of",

@@ -13,7 +13,7 @@ import attrs
 from typing_extensions import Protocol, runtime_checkable
 
 from skillstat_agg._buckets import Granularity
-from skillstat_agg._commits import Cursor
+from skillstat_agg._commits import Cursor, stored_projection
 from skillstat_agg._events import Place, fault_in_text
 from skillstat_agg._projections import Projection
 from skillstat_agg._stores import EventStore, StatsStore
@@ -291,7 +291,7 @@ def swapped(serving: Cursor, building: Cursor, at: datetime) -> Cursor:
     return attrs.evolve(
         building,
         building="",
-        expired=_expired(serving, Projection.from_table(building.table)),
+        expired=_expired(serving, stored_projection(building)),
         revision=serving.revision + 1,
         updated_at=at,
     )

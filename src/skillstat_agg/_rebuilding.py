@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import attrs
 
-from skillstat_agg._commits import Cursor
+from skillstat_agg._commits import Cursor, stored_projection
 from skillstat_agg._folding import DEFAULT_PAGE, FoldReport, drain, log, nothing_folded
 from skillstat_agg._generations import RebuildableStore
 from skillstat_agg._pages import check_bounds
@@ -138,7 +138,7 @@ def is_unlike(cursor: Cursor, projection: Projection) -> bool:
     """Return whether numbers cannot be carried on with the table of a projection."""
     return (
         cursor.table != projection.table
-        and projection.difference_from(Projection.from_table(cursor.table)) is not None
+        and projection.difference_from(stored_projection(cursor)) is not None
     )
 
 

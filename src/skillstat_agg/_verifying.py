@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import attrs
 
-from skillstat_agg._commits import Cursor
+from skillstat_agg._commits import Cursor, stored_projection
 from skillstat_agg._folding import DEFAULT_PAGE, drain
 from skillstat_agg._generations import (
     MOST_DIFFERENCES,
@@ -102,7 +102,7 @@ def measured(sums: Sums, extent: Extent) -> VerifyReport:
     ]
     return VerifyReport(
         cursor=cursor,
-        differences=(*_unlike(fields), *_unlike_controls(cursor.controls, sums.controls)),
+        differences=(*_unlike(fields), *_unlike_controls(cursor, cursor.controls, sums.controls)),
     )
 
 
@@ -114,10 +114,13 @@ def _unlike(fields: Iterable[tuple[str, int, int]]) -> list[Difference]:
     ]
 
 
-def _unlike_controls(expected: Mapping[str, int], actual: Mapping[str, int]) -> list[Difference]:
+def _unlike_controls(
+    cursor: Cursor, expected: Mapping[str, int], actual: Mapping[str, int]
+) -> list[Difference]:
+    """Return which control totals differ, in the order of the table."""
+    names = dict.fromkeys((*stored_projection(cursor).controls, *expected, *actual))
     return _unlike(
-        (f"controls.{name}", expected.get(name, 0), actual.get(name, 0))
-        for name in {**expected, **actual}
+        (f"controls.{name}", expected.get(name, 0), actual.get(name, 0)) for name in names
     )
 
 
@@ -231,9 +234,10 @@ def check_own_table(cursor: Cursor, projection: Projection) -> None:
     Raises:
         TableChangedError: If they were not: then numbers made with it may differ, and rightly so.
     """
-    if cursor.table == projection.table or Projection.from_table(cursor.table) == projection:
+    stored = stored_projection(cursor)
+    if stored == projection:
         return
-    difference = projection.difference_from(Projection.from_table(cursor.table))
+    difference = projection.difference_from(stored)
     raise TableChangedError(
         projection.name,
         difference or "this program's table counts more kinds: drain with it before it verifies",
@@ -262,7 +266,7 @@ def compared(comparison: Comparison) -> VerifyReport:
         cursor=serving,
         differences=(
             *_unlike(fields),
-            *_unlike_controls(building.controls, serving.controls),
+            *_unlike_controls(serving, building.controls, serving.controls),
             *comparison.differences,
         ),
         is_complete=comparison.is_complete,

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from skillstat_agg._buckets import Granularity, start_of
-from skillstat_agg._commits import Cursor
+from skillstat_agg._commits import Cursor, stored_projection
 from skillstat_agg._generations import (
     Comparison,
     Difference,
@@ -45,7 +45,7 @@ def summing(names: Names, projection: Projection) -> Steps[Sums]:
     """Return what the stored numbers add up to: see ``SumStore.sums``."""
     while True:
         before = yield from cursor(names, projection)
-        stored = Projection.from_table(before.table)
+        stored = stored_projection(before)
         answer = yield Query(
             f"SELECT json_build_object('record', (SELECT {RECORD} FROM"
             f" {names['skillstat_cursors']} WHERE projection = %s AND building = %s),"
@@ -146,7 +146,7 @@ def discarding(names: Names, projection: Projection, name: str) -> Steps[bool]:
 def _dropping(names: Names, built: Cursor) -> Steps[None]:
     """Drop the tables and the record of what was built."""
     beside = names.built(built.building, built.generation)
-    yield Query(f"DROP TABLE {', '.join(_tables(beside, Projection.from_table(built.table)))}")
+    yield Query(f"DROP TABLE {', '.join(_tables(beside, stored_projection(built)))}")
     for shared in ("skillstat_cursors", "skillstat_parked"):
         yield Query(
             f"DELETE FROM {names[shared]} WHERE projection = %s AND building = %s",
@@ -163,7 +163,7 @@ def swapping(names: Names, projection: Projection, name: str, at: datetime) -> S
     if built is None:
         raise NotBuildingError(projection.name, name)
     record = swapped(serving, built, at)
-    old, new = Projection.from_table(serving.table), Projection.from_table(built.table)
+    old, new = stored_projection(serving), stored_projection(built)
     yield from _making_room(names, old, new)
     beside = names.built(name, built.generation)
     yield from _copying(
@@ -278,11 +278,11 @@ def comparing(names: Names, projection: Projection, name: str, limit: int) -> St
     if built is None:
         yield from cursor(names, projection)
         raise NotBuildingError(projection.name, name)
-    new = Projection.from_table(built.table)
+    new = stored_projection(built)
     cursors = names["skillstat_cursors"]
     while True:
         before = yield from cursor(names, projection)
-        old = Projection.from_table(before.table)
+        old = stored_projection(before)
         beside = names.built(name, built.generation)
         parts = list(_parts(names, beside, old, new))
         answer = yield Query(

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from skillstat_agg._buckets import Granularity
-from skillstat_agg._commits import Cursor
+from skillstat_agg._commits import Cursor, stored_projection
 from skillstat_agg._generations import (
     Comparison,
     Difference,
@@ -38,7 +38,7 @@ _LOW = 2**32
 
 def controls_of(sql: sqlite3.Cursor, cursor: Cursor) -> dict[str, int]:
     """Return what the rows of a set of numbers add up to, by name of the control total."""
-    projection, tables = Projection.from_table(cursor.table), _tables(cursor)
+    projection, tables = stored_projection(cursor), _tables(cursor)
     sums = _sums_of(sql, totals_table(tables), projection.counters, "")
     for each in projection.granularities:
         table = rollup_table(tables, each)
@@ -74,7 +74,7 @@ def begin(
 
 def drop(sql: sqlite3.Cursor, built: Cursor) -> None:
     """Drop what was built, its record included."""
-    for table in stats_tables(Projection.from_table(built.table), _tables(built)):
+    for table in stats_tables(stored_projection(built), _tables(built)):
         sql.execute(f'DROP TABLE main."{table}"')
     for shared in ("skillstat_cursors", "skillstat_parked"):
         sql.execute(
@@ -96,7 +96,7 @@ def built_beside(sql: sqlite3.Cursor, serving: Cursor) -> list[Cursor]:
 
 def copy_over(sql: sqlite3.Cursor, serving: Cursor, built: Cursor) -> None:
     """Make the serving rows those that were built; write only what differs."""
-    old, new = Projection.from_table(serving.table), Projection.from_table(built.table)
+    old, new = stored_projection(serving), stored_projection(built)
     for granularity in new.granularities:
         if granularity not in old.granularities:
             _make_room(sql, new, granularity)
@@ -197,7 +197,7 @@ def _differences(
     sql: sqlite3.Cursor, serving: Cursor, built: Cursor, limit: int
 ) -> Iterator[Difference]:
     """Yield each number that differs, of at most one row more than *limit* in each table."""
-    old, new = Projection.from_table(serving.table), Projection.from_table(built.table)
+    old, new = stored_projection(serving), stored_projection(built)
     counters = tuple(dict.fromkeys((*new.counters, *old.counters)))
     pair = _Pair(totals_table(old.name), totals_table(_tables(built)), ("skill_id",))
     sides = _Side(pair.serving, old.counters), _Side(pair.built, new.counters)

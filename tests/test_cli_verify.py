@@ -1,0 +1,178 @@
+"""``verify`` and ``rebuild``: what differs is listed, with exit code 3, and made right."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from skillstat_agg import SKILL_STATS, drain
+from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore
+from skillstat_agg.cli import _rebuild, _verify
+from tests.command_line import fail, run, succeed
+
+LINES = "".join(
+    json.dumps({"skill_id": skill, "kind": "download", "occurred_at": "2026-03-01T12:00:00Z"})
+    + "\n"
+    for skill in "aab"
+)
+FULL = ["--full"]
+both = pytest.mark.parametrize("options", [[], FULL], ids=["cheap", "full"])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "stats.db"
+    succeed("append", "--db", path, "--format", "jsonl", stdin=LINES)
+    succeed("drain", "--db", path)
+    return path
+
+
+def change(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(statement)
+
+
+@both
+def test_what_is_right_is_said_to_be(path, options):
+    assert succeed("verify", "--db", path, *options) == "3 events verified: no difference\n"
+
+
+@both
+def test_nothing_is_right_of_an_empty_log(tmp_path, options):
+    path = tmp_path / "stats.db"
+    succeed("init", "--db", path)
+
+    assert succeed("verify", "--db", path, *options) == "0 events verified: no difference\n"
+    assert "0 events counted anew" in succeed("rebuild", "--db", path)
+
+
+def test_what_differs_is_listed_and_ends_with_3(path):
+    change(path, "UPDATE skill_stats_totals SET downloads = 7 WHERE skill_id = 'a'")
+    change(path, "DELETE FROM skill_stats_daily WHERE skill_id = 'b'")
+
+    cheap, full = run("verify", "--db", path), run("verify", "--db", path, *FULL)
+
+    assert (cheap.exit_code, full.exit_code) == (3, 3)
+    assert cheap.stdout.splitlines() == [
+        "what\tskill\tsince\texpected\tactual",
+        "controls.downloads\t\t\t3\t8",
+        "controls.day.downloads\t\t\t3\t2",
+        "3 events verified: 2 differences",
+    ]
+    assert full.stdout.splitlines() == [
+        "what\tskill\tsince\texpected\tactual",
+        "downloads\ta\t\t2\t7",
+        "day.downloads\tb\t2026-03-01 00:00\t1\tnone",
+        "3 events verified: 2 differences",
+    ]
+    assert full.stderr == ""
+
+
+def test_differences_as_json(path):
+    change(path, "DELETE FROM skill_stats_daily WHERE skill_id = 'b'")
+
+    result = run("verify", "--db", path, *FULL, "--json")
+
+    assert result.exit_code == 3
+    assert json.loads(result.stdout) == {
+        "projection": "skill_stats",
+        "count": 3,
+        "position": "3",
+        "differences": [
+            {
+                "name": "day.downloads",
+                "skill_id": "b",
+                "start": "2026-03-01T00:00:00+00:00",
+                "expected": 1,
+                "actual": None,
+            }
+        ],
+        "is_complete": True,
+    }
+
+
+@both
+def test_a_limit_lists_no_more_and_says_so(path, options):
+    change(path, "UPDATE skill_stats_totals SET downloads = 7")
+    change(path, "UPDATE skill_stats_daily SET downloads = 7")
+
+    result = run("verify", "--db", path, *options, "--limit", 1)
+
+    assert result.exit_code == 3
+    assert len(result.stdout.splitlines()) == 3
+    assert result.stdout.endswith("3 events verified: 1 difference\n")
+    assert result.stderr == "there are more differences: raise --limit to list them\n"
+
+
+def test_a_rebuild_makes_it_right(path):
+    change(path, "UPDATE skill_stats_totals SET downloads = 7 WHERE skill_id = 'a'")
+
+    said = succeed("rebuild", "--db", path, "--page", 2)
+
+    assert said == "3 events counted anew; generation 2 is shown, with 3 events\n"
+    assert succeed("verify", "--db", path, *FULL) == "3 events verified: no difference\n"
+    assert json.loads(succeed("totals", "--db", path, "--json"))["a"]["downloads"] == 2
+
+
+def test_a_rebuild_goes_on_where_it_was_interrupted(path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        log, stats = SQLiteEventStore(db), SQLiteStatsStore(db, SKILL_STATS)
+        drain(log, stats.building("rebuild"), max_events=2)
+
+    assert succeed("rebuild", "--db", path) == (
+        "1 events counted anew (an earlier start had begun); generation 2 is shown, with 3 events\n"
+    )
+
+
+def test_an_event_that_cannot_be_counted_ends_a_rebuild_in_one_sentence(path):
+    change(
+        path,
+        "INSERT INTO skillstat_events (skill_id, kind, occurred_at_us, recorded_at_us, fingerprint)"
+        " VALUES ('a', 'unheard', 0, 0, 1)",
+    )
+
+    said = fail("rebuild", "--db", path)
+
+    assert "unknown kind 'unheard'; what is shown is as it was" in said
+    assert succeed("verify", "--db", path, *FULL) == "3 events verified: no difference\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "function", "sentence"),
+    [
+        (["rebuild"], _rebuild, "rebuild", "what is shown is as it was: run it again to go on"),
+        (["verify", "--full"], _verify, "verify_fully", "interrupted"),
+    ],
+)
+def test_ctrl_c_ends_in_one_sentence(path, monkeypatch, command, module, function, sentence):
+    """Nothing that a verify has built is left."""
+    real = getattr(module, function)
+
+    def interrupted(log, stats, **options):
+        def stop(_count: int) -> None:
+            raise KeyboardInterrupt
+
+        return real(log, stats, **{**options, "page": 1, "on_progress": stop})
+
+    monkeypatch.setattr(module, function, interrupted)
+
+    assert sentence in fail(command[0], "--db", path, *command[1:])
+    with closing(sqlite3.connect(path)) as db:
+        stats = SQLiteStatsStore(db, SKILL_STATS)
+        assert not stats.discard("verify")
+
+
+@pytest.mark.parametrize("command", ["verify", "rebuild"])
+def test_help_shows_an_example(command):
+    assert f"skillstat {command} --db stats.db" in succeed(command, "--help")
+
+
+@pytest.mark.parametrize("arguments", [["verify", "--limit", 0], ["rebuild", "--page", 0]])
+def test_bounds_of_0_are_wrong_usage(path, arguments):
+    command, *options = arguments
+
+    assert run(command, "--db", path, *options).exit_code == 2
