@@ -32,9 +32,9 @@ from skillstat_agg import (
     Carried,
     Effect,
     EventStore,
-    RetentionStore,
     ExtentStore,
     GenerationStore,
+    RetentionStore,
     StatsStore,
     SumStore,
     TallyStore,
@@ -55,6 +55,7 @@ PROTOCOLS = (
     TallyStore,
     ExtentStore,
     StatsStore,
+    RetentionStore,
     SumStore,
     GenerationStore,
 )
@@ -68,8 +69,6 @@ every_module_with_examples = pytest.mark.parametrize(
     ids=lambda path: path.relative_to(PACKAGE).as_posix(),
 )
 
-
-PROTOCOLS = (EventStore, TallyStore, StatsStore, RetentionStore)
 
 LIBPQ = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
 OTHERS = """
