@@ -44,6 +44,7 @@ from tests.postgres_spies import (
 CLEARED = (
     "skillstat_events",
     "skillstat_event_ids",
+    "skillstat_readers",
     "skillstat_cursors",
     "skillstat_forgotten",
     "skillstat_parked",

@@ -32,7 +32,11 @@ T = TypeVar("T")
 
 # Each module whose functions call stores, with its twin: what calls none stands in the first.
 MODULES = {
-    "_folding": ["fold_page", "drain", "_fold", "_at_rest", "read_portion"],
+    "_folding": [
+        *("fold_page", "drain", "_fold", "_at_rest", "read_portion"),
+        *("_register", "_report", "retire_reader"),
+    ],
+    "_pruning": ["plan_prune", "prune", "_tell", "_parked"],
     "_rebuilding": ["rebuild", "check_same_log", "_begin"],
     "_retention": ["expire"],
     "_scheduling": ["run_every"],
@@ -42,6 +46,7 @@ TWINS = [(module, name) for module, names in MODULES.items() for name in names]
 PROTOCOLS = [
     "EventStore",
     "TallyStore",
+    "PruneStore",
     "ExtentStore",
     "StatsStore",
     "RetentionStore",

@@ -53,6 +53,7 @@ HELD = re.compile(r"^\*Held by:\*(\n\n- `tests/test_| No test of its own yet)", 
 PROTOCOLS = (
     EventStore,
     TallyStore,
+    PruneStore,
     ExtentStore,
     StatsStore,
     RetentionStore,

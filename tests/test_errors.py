@@ -74,6 +74,11 @@ ERRORS = [
         " `with connection:` ends none)",
     ),
     (
+        errors.NoReadersError(),
+        "no reader of this log is known, so nobody can say how much of it is folded: drain it"
+        " once, or prune it together with the stats that are folded from it",
+    ),
+    (
         errors.OutOfRangeError("p", "a", "day.downloads"),
         "projection 'p': day.downloads of skill 'a' would leave the range of signed 64 bits",
     ),

@@ -690,14 +690,17 @@ def tallied_pages_that_break_a_law() -> Iterator[tuple[str, str, TalliedPage]]:
     yield "same_tally", "a tallied page counts 3 events", attrs.evolve(good, count=3)
     yield "same_tally", "a tallied page counts 2 events", attrs.evolve(good, place=None)
     eleven = Tally.of([download()] * 11, Granularity.DAY)
-    too_many = attrs.evolve(good, tally=eleven, count=11)
+    too_many = attrs.evolve(good, tally=eleven, count=11, records=11)
     yield "progress", "11 events for a limit of 10", too_many
     not_after = attrs.evolve(good, place=Place("epoch", Position((1,)), 3))
     yield "total_order", "a page after 1 ends at 1", not_after
     other_log = attrs.evolve(good, place=Place("other", Position((2,)), 3))
     yield "same_log", "read epoch other after epoch", other_log
-    empty = attrs.evolve(good, tally=Tally.empty(Granularity.DAY), count=0, place=None)
+    nothing = Tally.empty(Granularity.DAY)
+    empty = attrs.evolve(good, tally=nothing, count=0, records=0, place=None)
     yield "progress", "an empty page says that more follows", attrs.evolve(empty, is_last=False)
+    too_few = "a tallied page of 3 records counts 2 events"
+    yield "same_tally", too_few, attrs.evolve(good, records=3)
     by_hour = attrs.evolve(good, tally=Tally.of([download()] * 2, Granularity.HOUR))
     yield "same_tally", "a tally by hour", by_hour
     lies_after = "position 2 lies after the frontier"

@@ -17,6 +17,7 @@ from skillstat_agg import (
     ExtentStore,
     GenerationStore,
     Position,
+    PruneStore,
     RecordedEvent,
     RetentionStore,
     StatsStore,
@@ -168,7 +169,7 @@ def test_there_are_many_broken_stores_and_each_has_a_name():
 def test_every_law_is_broken_by_a_store():
     """None of the laws in the protocols' docstrings is idle."""
     protocols = (
-        *(EventStore, StatsStore, TallyStore),
+        *(EventStore, StatsStore, TallyStore, PruneStore),
         *(RetentionStore, ExtentStore, SumStore, GenerationStore),
     )
     laws = set().union(*map(laws_of, protocols))

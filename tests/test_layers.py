@@ -28,9 +28,10 @@ LAYERS = (
     ("errors", "_buckets", "_events"),
     ("_tallies",),
     ("_effects", "_projections", "_deltas"),
-    ("_commits", "_quarantine", "_pages", "_stores", "_appending", "_generations"),
+    ("_commits", "_quarantine", "_pages", "_compacting", "_stores", "_appending", "_generations"),
     (
         "_folding",
+        "_pruning",
         "_retention",
         "_rebuilding",
         "_verifying",

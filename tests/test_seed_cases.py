@@ -34,6 +34,7 @@ from skillstat_agg import (
     Place,
     Position,
     Projection,
+    PruneStore,
     RetentionStore,
     TalliedPage,
     TallyStore,
@@ -41,6 +42,8 @@ from skillstat_agg import (
     bucket_start,
     drain,
     expire,
+    plan_prune,
+    prune,
     run_every,
     shown,
 )
@@ -115,6 +118,20 @@ NOT_RUN = {
     " mechanism",
     "cutover-cursor-to-flag-counts-twice": "stated divergence: there is one path, by cursor;"
     " no other can be switched on",
+    "prune-requires-token": "stated divergence: dry run is the default on the command line, and"
+    " --apply says that it is meant",
+    "prune-manual-kick-destructive-needs-token": "stated divergence: dry run is the default on the"
+    " command line, and --apply says that it is meant",
+    "prune-manual-kick-defaults-to-dry-run": "stated divergence: nothing is scheduled, and how"
+    " much is kept has to be said; without --apply it is a dry run here, too",
+    "prune-manual-kick-clamps-batch": "stated divergence: a bound is taken as it is given, or"
+    " refused; none is changed in silence",
+    "prune-retention-clamp": "stated divergence: an age is taken as it is given, or refused; none"
+    " is changed in silence",
+    "prune-cutoff-lane-max-wins": "stated divergence: there are no lanes; one prune goes from"
+    " segment to segment, and any number may run at once",
+    "prune-dry-run-samples-one-batch": "stated divergence: a dry run counts all that would be made"
+    " small, not a sample",
 }
 
 # Facts of cases that are run, in which the outcome is another on purpose.
@@ -133,6 +150,9 @@ DIVERGENCES = {
     ("drain-failure-releases-and-retries-smaller", "lease_released"): "there is no lease",
     ("drain-failure-releases-and-retries-smaller", "continuation"): "the next try has the same"
     " bounds: no smaller page cures what may pass",
+    ("prune-dry-run-bounded-range", "batch_used"): "a bound is taken as it is given",
+    ("prune-dry-run-bounded-range", "range"): "events are made small in the order of the log, from"
+    " the last that are small on; the time of recording only ends that",
 }
 
 
@@ -599,6 +619,66 @@ def by_the_hour(case: Case) -> Projection:
     return Projection(SKILL_STATS.name, table_of(case).kinds, (Granularity.HOUR, Granularity.DAY))
 
 
+def plan(case: Case, new_bench: NewBench) -> Facts:
+    """Fold as many old events as match, and ask what a prune would do."""
+    given, bench = case["given"], new_bench()
+    bench.append([{"pos": number + 1} for number in range(given["matching"])])
+    bench.run()
+    log = pruned_log(bench)
+    report = plan_prune(
+        log, bench.client.stats, before=at_ms(given["cutoff"]), limit=given["batch"]
+    )
+    left = len(bench.client.events.read(None, limit=EVENT_BATCH).events)
+    return {
+        "matched": report.events,
+        "deleted": given["matching"] - left,
+        "has_more": not report.is_over,
+        "batch_used": given["batch"],
+        "range": None,
+    }
+
+
+def prune_bounded(case: Case, new_bench: NewBench) -> Facts:
+    """Prune what is older than the retention, in so many batches, beside a second projection."""
+    given, bench = case["given"], new_bench()
+    day = Granularity.DAY.length
+    now, size = at_ms(given["now"]), given["each_batch"]["matched"]
+    cutoff = now - given["retention_days"] * day
+    other = bench.site.client(Projection("other_stats", SKILL_STATS.kinds))
+    bench.clock.now = cutoff - day
+    bench.client.events.append(downloads(3 * size, 7))
+    bench.clock.now = at_ms(given["daily_cursor"])
+    bench.client.events.append(downloads(1, 1))
+    bench.run()
+    drain(other.events, other.stats)
+    bench.clock.now = now
+    bench.client.events.append(downloads(1, 1))
+    bench.run()
+    log, stats = pruned_log(bench), (bench.client.stats, other.stats)
+    report = prune(log, *stats, before=cutoff, limit=size, max_segments=given["max_batches"])
+    return {
+        "cutoff": (cutoff - EPOCH) // timedelta(milliseconds=1),
+        "matched": report.events,
+        "deleted": report.events,
+        "continuation": plan_prune(log, *stats, before=cutoff).events > 0,
+    }
+
+
+def prune_nothing(case: Case, new_bench: NewBench) -> Facts:
+    """Prune a log whose first event is as young as the bound."""
+    given, bench = case["given"], new_bench()
+    bench.append([{"pos": given["min"]}])
+    bench.run()
+    report = prune(pruned_log(bench), bench.client.stats, before=at_ms(given["cutoff"]))
+    return {"batches": report.segments, "stopped_reason": "empty" if report.last is None else ""}
+
+
+def pruned_log(bench: Bench) -> PruneStore:
+    """Return the log, as one whose old events can be made small."""
+    assert isinstance(bench.client.events, PruneStore)
+    return bench.client.events
+
+
 def bookmarks(case: Case) -> Projection:
     """Return a table of bookmarks by hour."""
     kinds = {
@@ -649,6 +729,9 @@ RUN: dict[str, Callable[[Case, NewBench], Facts]] = {
     "lease-fence-checked-in-write-transaction": lose_the_page,
     "lease-renewed-by-each-batch": commit_at,
     "drain-failure-releases-and-retries-smaller": fail_once,
+    "prune-dry-run-bounded-range": plan,
+    "prune-cutoff-retention-wins": prune_bounded,
+    "prune-empty-lane-window": prune_nothing,
 }
 
 

@@ -50,6 +50,12 @@ from tests.logs import NOON, download, event_logs
 from tests.oracle import count_totals
 from tests.sites import sqlite_site
 
+ROW = (
+    "skillstat_events (position, skill_id, kind, occurred_at_us, event_id, deltas, note,"
+    " recorded_at_us, fingerprint)"
+)
+"""An event as append stores it."""
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -364,15 +370,15 @@ def test_an_old_sqlite_is_refused(path, monkeypatch):
         "UPDATE skillstat_events SET skill_id = 'b'",
         "DELETE FROM skillstat_events",
         "UPDATE skillstat_event_ids SET digest = x'00'",
-        "INSERT INTO skillstat_events VALUES (1, 'a', 'k', 0, NULL, NULL, NULL, 0, 0)",
-        "INSERT OR REPLACE INTO skillstat_events VALUES (2, 'a', 'k', 0, NULL, NULL, NULL, 0, 0)",
-        "INSERT INTO skillstat_events VALUES (0, 'a', 'k', 0, NULL, NULL, NULL, 0, 0)",
-        "INSERT INTO skillstat_events VALUES (-1, 'a', 'k', 0, NULL, NULL, NULL, 0, 0)",
-        "INSERT INTO skillstat_events VALUES (9, '', 'k', 0, NULL, NULL, NULL, 0, 0)",
-        "INSERT INTO skillstat_events VALUES (9, x'00', 'k', 0, NULL, NULL, NULL, 0, 0)",
-        "INSERT INTO skillstat_events VALUES (9, 'a', 'k', 0.5, NULL, NULL, NULL, 0, 0)",
-        "INSERT INTO skillstat_events VALUES (9, 'a', 'k', 9e18, NULL, NULL, NULL, 0, 0)",
-        "INSERT INTO skillstat_events VALUES (9, 'a', 'k', 0, NULL, NULL, NULL, 0, 4294967296)",
+        f"INSERT INTO {ROW} VALUES (1, 'a', 'k', 0, NULL, NULL, NULL, 0, 0)",
+        f"INSERT OR REPLACE INTO {ROW} VALUES (2, 'a', 'k', 0, NULL, NULL, NULL, 0, 0)",
+        f"INSERT INTO {ROW} VALUES (0, 'a', 'k', 0, NULL, NULL, NULL, 0, 0)",
+        f"INSERT INTO {ROW} VALUES (-1, 'a', 'k', 0, NULL, NULL, NULL, 0, 0)",
+        f"INSERT INTO {ROW} VALUES (9, '', 'k', 0, NULL, NULL, NULL, 0, 0)",
+        f"INSERT INTO {ROW} VALUES (9, x'00', 'k', 0, NULL, NULL, NULL, 0, 0)",
+        f"INSERT INTO {ROW} VALUES (9, 'a', 'k', 0.5, NULL, NULL, NULL, 0, 0)",
+        f"INSERT INTO {ROW} VALUES (9, 'a', 'k', 9e18, NULL, NULL, NULL, 0, 0)",
+        f"INSERT INTO {ROW} VALUES (9, 'a', 'k', 0, NULL, NULL, NULL, 0, 4294967296)",
         "UPDATE skill_stats_totals SET downloads = 9223372036854775807 + 1",
         "UPDATE skill_stats_totals SET downloads = -9223372036854775807 - 2",
         "UPDATE skill_stats_totals SET downloads = 0.5",
@@ -419,7 +425,7 @@ def test_nonsense_written_past_the_package_stops_the_drain(db, deltas):
     events, stats = stores(db)
     events.append([download()])
     db.execute(
-        "INSERT INTO skillstat_events VALUES (2, 'a', 'install_clear', 0, NULL, ?, NULL, 0, 0)",
+        f"INSERT INTO {ROW} VALUES (2, 'a', 'install_clear', 0, NULL, ?, NULL, 0, 0)",
         (deltas,),
     )
     db.commit()
@@ -438,7 +444,7 @@ def test_text_that_is_no_text_stops_the_drain_too(db, column):
     row = {"skill_id": "'a'", "kind": "'star'", "note": "NULL", "deltas": "NULL"}
     row[column] = "CAST(x'ff' AS TEXT)"
     db.execute(
-        "INSERT INTO skillstat_events VALUES"
+        f"INSERT INTO {ROW} VALUES"
         f" (2, {row['skill_id']}, {row['kind']}, 0, NULL, {row['deltas']}, {row['note']}, 0, 0)"
     )
     db.commit()

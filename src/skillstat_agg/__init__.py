@@ -3,6 +3,7 @@
 from skillstat_agg._appending import checked_events, content_digests, unseen_events
 from skillstat_agg._buckets import Granularity, bucket_of, bucket_start, start_of
 from skillstat_agg._commits import CHECKSUM_RANGE, Commit, CommitResult, Cursor
+from skillstat_agg._compacting import Reader, Segment, compacted, first_part, slowest
 from skillstat_agg._deltas import Deltas
 from skillstat_agg._effects import RETIRED, Carried, Effect
 from skillstat_agg._events import Event, Place, Position, RecordedEvent
@@ -23,6 +24,7 @@ from skillstat_agg._generations import (
 )
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import SKILL_STATS, Projection
+from skillstat_agg._pruning import DEFAULT_SEGMENT, PruneReport, plan_prune, prune
 from skillstat_agg._quarantine import ParkedEvent, Quarantine, Uncountable
 from skillstat_agg._rebuilding import RebuildReport, rebuild
 from skillstat_agg._retention import ROWS_PER_STEP, expire
@@ -39,6 +41,7 @@ from skillstat_agg._stores import (
     Counters,
     EventStore,
     Expired,
+    PruneStore,
     RetentionStore,
     Rollups,
     StatsStore,
@@ -54,6 +57,7 @@ __all__ = [
     "CHECKSUM_RANGE",
     "DAY_AHEAD",
     "DEFAULT_PAGE",
+    "DEFAULT_SEGMENT",
     "MOST_DIFFERENCES",
     "RETIRED",
     "ROWS_PER_STEP",
@@ -84,12 +88,16 @@ __all__ = [
     "Place",
     "Position",
     "Projection",
+    "PruneReport",
+    "PruneStore",
     "Quarantine",
+    "Reader",
     "RebuildReport",
     "RecordedEvent",
     "RetentionStore",
     "Rollups",
     "RunReport",
+    "Segment",
     "SkillstatError",
     "StatsStore",
     "Stop",
@@ -106,14 +114,19 @@ __all__ = [
     "bucket_start",
     "check_building",
     "checked_events",
+    "compacted",
     "content_digests",
     "drain",
     "expire",
+    "first_part",
     "fold_page",
+    "plan_prune",
+    "prune",
     "rebuild",
     "row_differences",
     "run_every",
     "shown",
+    "slowest",
     "start_of",
     "stop_on",
     "swapped",

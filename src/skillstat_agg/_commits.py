@@ -36,7 +36,7 @@ class Cursor:
         checksum: Sum of their fingerprints, modulo ``CHECKSUM_RANGE``.
         controls: The sum over all skills of each counter, and of each rollup column at
             each granularity (``day.downloads``); exact, of any size.
-        parked: Number of events up to there that lie in quarantine.
+        parked: Number of events up to there that lie in quarantine; a compacted one is one.
         dropped: Number of events up to there that were left out of something, by reason:
             ``"forgotten"`` (the skill was: they count nowhere), ``"expired"`` (a bucket
             was: they count in the totals). What was never met may be absent. Informs only.
@@ -155,11 +155,12 @@ class Commit:
         deltas = self.deltas.without(forgotten)
         parked = tuple(each for each in self.parked if each.event.skill_id not in forgotten)
         counted = sum(self.deltas.events.values()) - sum(deltas.events.values())
+        set_aside = sum(each.count for each in self.parked) - sum(each.count for each in parked)
         return attrs.evolve(
             self,
             deltas=deltas,
             parked=parked,
-            forgotten=self.forgotten + counted + len(self.parked) - len(parked),
+            forgotten=self.forgotten + counted + set_aside,
         )
 
     def cursor(self, at: datetime) -> Cursor:

@@ -221,19 +221,34 @@ class Event:
 
 @attrs.frozen(kw_only=True)
 class RecordedEvent:
-    """An event as the log holds it.
+    """An event as the log holds it; one may stand for many that were made small by ``prune``.
+
+    A compacted event stands at the position of the last of those it stands for. Its event
+    has their skill, kind and hour (its ``occurred_at`` is the start of it) and the sums of
+    their deltas; it has no id and no note.
 
     Attributes:
         position: Its place in the log.
-        event: What was appended.
-        recorded_at: When it was appended, by the clock of the store; informs only.
-        fingerprint: 32 random bits, drawn at append: 0 to 2**32 - 1.
+        event: What was appended, or the sum of it.
+        recorded_at: When it was appended, the last of them, by the clock of the store;
+            informs only.
+        fingerprint: 32 random bits: 0 to 2**32 - 1. Drawn at append, and anew for a
+            compacted event at which no reader may stand.
+        count: How many events it stands for.
+        checksum: The sum of the fingerprints that they were appended with, modulo
+            ``CHECKSUM_RANGE``.
     """
 
     position: Position
     event: Event
     recorded_at: datetime
     fingerprint: int
+    count: int = 1
+    checksum: int = attrs.field()
+
+    @checksum.default
+    def _own_fingerprint(self) -> int:
+        return self.fingerprint
 
     def to_json(self) -> str:
         """Return it as one text, for a store that keeps it whole; see `from_json`."""
@@ -246,6 +261,8 @@ class RecordedEvent:
             "recorded_at": microseconds(self.recorded_at),
             "fingerprint": self.fingerprint,
         }
+        if self.count != 1 or self.checksum != self.fingerprint:
+            fields |= {"count": self.count, "checksum": self.checksum}
         return json.dumps({name: value for name, value in fields.items() if value is not None})
 
     @classmethod
@@ -257,10 +274,13 @@ class RecordedEvent:
         """
         try:
             fields = json.loads(text)
+            fingerprint = fields.pop("fingerprint")
             return cls(
                 position=Position.parse(fields.pop("position")),
                 recorded_at=from_microseconds(fields.pop("recorded_at")),
-                fingerprint=fields.pop("fingerprint"),
+                fingerprint=fingerprint,
+                count=fields.pop("count", 1),
+                checksum=fields.pop("checksum", fingerprint),
                 event=Event(**{**fields, "occurred_at": from_microseconds(fields["occurred_at"])}),
             )
         except (

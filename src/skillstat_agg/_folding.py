@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import attrs
 
 from skillstat_agg._commits import Commit, CommitResult, Cursor, check_table
+from skillstat_agg._compacting import reader_name, reader_of
 from skillstat_agg._deltas import deltas_of
 from skillstat_agg._events import Position, RecordedEvent
 from skillstat_agg._pages import (
@@ -26,7 +28,12 @@ from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Uncountable, taught_by
 from skillstat_agg._stores import EventStore, StatsStore
 from skillstat_agg._tallies import Tally
-from skillstat_agg.errors import CursorConflictError, OutOfRangeError, StoreContractError
+from skillstat_agg.errors import (
+    CursorConflictError,
+    OutOfRangeError,
+    StoreBusyError,
+    StoreContractError,
+)
 
 log = logging.getLogger("skillstat_agg")
 
@@ -42,7 +49,9 @@ class FoldReport:
     """What a fold did; the same fields for every outcome.
 
     Attributes:
-        events: Events folded: those the cursor moved over, dropped ones included.
+        events: Events folded: those the cursor moved over, dropped ones included. A
+            compacted event counts as many as it stands for.
+        records: The same, where a compacted event is one.
         rows: Rows of totals and rollups written.
         parked: Events among them that the table cannot count and that went into quarantine.
         taught: Events that lay in quarantine and count now. They were folded before.
@@ -57,6 +66,7 @@ class FoldReport:
     """
 
     events: int
+    records: int
     rows: int
     parked: int
     taught: int
@@ -83,6 +93,7 @@ class FoldReport:
         """Return one report of this fold and the one after it."""
         return FoldReport(
             events=self.events + later.events,
+            records=self.records + later.records,
             rows=self.rows + later.rows,
             parked=self.parked + later.parked,
             taught=self.taught + later.taught,
@@ -110,10 +121,13 @@ def fold_page(
     with a table that knows more kinds counts what lies in quarantine of those kinds in
     its commit, also where no event is new.
 
+    Where the log keeps a list of its readers (`PruneStore`), the projection is registered
+    before its first read and its place is reported after the commit.
+
     Args:
         events: The log.
         stats: The stats of one projection.
-        page: How many events at most.
+        page: How many events at most; a compacted event is one, whatever it stands for.
         max_skills: How many skills at most; never overshot by what is new. None: any number.
         uncountable: What to do with an event that the table cannot count.
         on_commit: Called after the commit with the skills whose numbers changed, which
@@ -134,7 +148,11 @@ def fold_page(
         StoreContractError: If a page, or a quarantine, breaks a law of its protocol.
     """
     check_bounds(page=page, max_skills=max_skills)
-    return _fold(events, stats, stats.cursor(), page, max_skills, uncountable, on_commit)
+    cursor = stats.cursor()
+    _register(events, cursor)
+    report = _fold(events, stats, cursor, page, max_skills, uncountable, on_commit)
+    _report(events, report)
+    return report
 
 
 def drain(
@@ -154,11 +172,16 @@ def drain(
     Any number of workers may drain at once; each event counts once. A drain that is
     killed has lost nothing and repeats nothing: start it again.
 
+    Where the log keeps a list of its readers (`PruneStore`), the projection is registered
+    before its first read and its place is reported at the end.
+
     Args:
         events: The log.
         stats: The stats of one projection.
-        page: How many events per page, and so per commit, at most.
-        max_events: How many events in all at most; never overshot. None: any number.
+        page: How many events per page, and so per commit, at most; a compacted event is
+            one, whatever it stands for.
+        max_events: How many events in all at most, counted in the same way; never
+            overshot. None: any number.
         max_skills: How many skills per commit at most, as in `fold_page`. None: any number.
         uncountable: What to do with an event that the table cannot count.
         until: Fold as if the log ended with this position. None: to the frontier.
@@ -174,14 +197,16 @@ def drain(
     """
     check_bounds(page=page, max_events=max_events, max_skills=max_skills)
     report = start(stats.cursor())
-    while not report.at_frontier and report.events != max_events:
+    _register(events, report.after)
+    while not report.at_frontier and report.records != max_events:
         if wait is not None and wait(0.0):
             break
-        limit = page if max_events is None else min(page, max_events - report.events)
+        limit = page if max_events is None else min(page, max_events - report.records)
         step = _fold(events, stats, report.after, limit, max_skills, uncountable, on_commit, until)
         report = report.then(step)
         if step.conflicts and wait is not None:
             report = attrs.evolve(report, after=_at_rest(stats, report.after, wait))
+    _report(events, report)
     return end(report)
 
 
@@ -250,6 +275,32 @@ def read_portion(
     return countable_part(page, cursor, limit, projection, max_skills, uncountable)
 
 
+def _register(events: EventStore, cursor: Cursor) -> None:
+    """Tell a log that keeps a list of its readers that one begins at its start."""
+    register = getattr(events, "register", None)  # a `PruneStore`, be it behind a proxy
+    if register is not None and cursor.place is None:
+        register(reader_of(cursor))
+
+
+def _report(events: EventStore, report: FoldReport) -> None:
+    """Tell a log that keeps a list of its readers how far one has come.
+
+    What it is not told it learns later: a place that is too low is safe.
+    """
+    tell, place = getattr(events, "report", None), report.after.place
+    if tell is not None and place is not None and place != report.before.place:
+        with suppress(StoreBusyError):
+            tell(reader_of(report.after), place)
+
+
+def retire_reader(events: EventStore, projection: str, building: str) -> None:
+    """Tell a log that keeps a list of its readers that numbers are not built any more."""
+    retire = getattr(events, "retire", None)
+    if retire is not None:
+        with suppress(StoreBusyError):
+            retire(reader_name(projection, building))
+
+
 def commit_of(
     cursor: Cursor, portion: Portion, taught: Sequence[RecordedEvent], projection: Projection
 ) -> Commit:
@@ -257,7 +308,7 @@ def commit_of(
     page = portion.page
     tally = page.tally
     if taught:
-        tally += Tally.of((recorded.event for recorded in taught), projection.finest)
+        tally += Tally.of_recorded(taught, projection.finest)
     return Commit(
         expected=cursor,
         place=cursor.place if page.place is None else page.place,
@@ -277,7 +328,7 @@ def half_of(limit: int, portion: Portion, error: OutOfRangeError) -> int:
         OutOfRangeError: If the portion is one event already, or none.
     """
     page = portion.page
-    most = min(limit, page.count)
+    most = min(limit, page.records)
     if most > 1:
         return most // 2
     if page.place is None:
@@ -318,6 +369,7 @@ def nothing_folded(cursor: Cursor, *, at_frontier: bool) -> FoldReport:
     """Return the report of a fold that met no event."""
     return FoldReport(
         events=0,
+        records=0,
         rows=0,
         parked=0,
         taught=0,
@@ -365,6 +417,7 @@ def folded(cursor: Cursor, portion: Portion, taught: int, result: CommitResult) 
     )
     return FoldReport(
         events=page.count,
+        records=page.records,
         rows=result.rows,
         parked=after.parked - cursor.parked + taught,
         taught=taught,

@@ -6,7 +6,7 @@ import attrs
 
 from skillstat_agg._commits import CHECKSUM_RANGE, Cursor
 from skillstat_agg._deltas import can_count
-from skillstat_agg._events import Event, Place, Position, RecordedEvent
+from skillstat_agg._events import Place, Position, RecordedEvent
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Uncountable
 from skillstat_agg._tallies import Tally
@@ -21,6 +21,7 @@ class Page:
         epoch: Identity of the log.
         events: Events after the place that was asked for, without a hole in what is
             committed, in the order of their positions. They may be fewer than asked for.
+            A compacted event is one of them.
         frontier: Up to here nothing can still appear; None in a log where nothing can
             be read yet. No event of the page lies after it.
         is_last: Whether the page reaches the frontier.
@@ -38,11 +39,14 @@ class TalliedPage:
 
     Attributes:
         tally: The tally of its events.
-        count: Their number.
-        checksum: The sum of their fingerprints, modulo ``CHECKSUM_RANGE``.
+        count: Their number; a compacted event counts as many as it stands for.
+        checksum: The sum of their fingerprints, or of what compacted events keep of
+            them, modulo ``CHECKSUM_RANGE``.
         place: Place of the last of them; None where there are none.
         frontier: As in `Page`.
         is_last: As in `Page`.
+        records: How many events `Page` would list, which is what a limit counts: a
+            compacted event is one. By default it is *count*.
     """
 
     tally: Tally
@@ -51,6 +55,11 @@ class TalliedPage:
     place: Place | None
     frontier: Position | None
     is_last: bool
+    records: int = attrs.field()
+
+    @records.default
+    def _none_compacted(self) -> int:
+        return self.count
 
 
 @attrs.frozen(kw_only=True)
@@ -104,7 +113,11 @@ def countable(
         raise StoreContractError("same_tally", f"a tally by {page.tally.granularity.value}")
     if sum(page.tally.counts.values()) != page.count or (page.count == 0) != (page.place is None):
         raise StoreContractError("same_tally", f"a tallied page counts {page.count} events")
-    _check_size(page, page.count, limit)
+    if page.records > page.count:
+        raise StoreContractError(
+            "same_tally", f"a tallied page of {page.records} records counts {page.count} events"
+        )
+    _check_size(page, page.records, limit)
     if page.place is not None:
         _check_after(page.place, cursor.place)
         _check_frontier(page.place.position, page.frontier)
@@ -131,7 +144,7 @@ def countable_part(
     _check_order(page, cursor)
     _check_size(page, len(page.events), limit)
     taken: list[RecordedEvent] = []
-    counted: list[Event] = []
+    counted: list[RecordedEvent] = []
     parked: list[RecordedEvent] = []
     skills: set[str] = set()
     fault: UncountableEventError | None = None
@@ -147,15 +160,16 @@ def countable_part(
             skills.add(recorded.event.skill_id)
             if max_skills is not None and len(skills) > max_skills:
                 break
-            counted.append(recorded.event)
+            counted.append(recorded)
         taken.append(recorded)
     tallied = TalliedPage(
-        tally=Tally.of(counted, projection.finest),
-        count=len(taken),
-        checksum=sum(recorded.fingerprint for recorded in taken) % CHECKSUM_RANGE,
+        tally=Tally.of_recorded(counted, projection.finest),
+        count=sum(recorded.count for recorded in taken),
+        checksum=sum(recorded.checksum for recorded in taken) % CHECKSUM_RANGE,
         place=Place(page.epoch, taken[-1].position, taken[-1].fingerprint) if taken else None,
         frontier=page.frontier,
         is_last=page.is_last and len(taken) == len(page.events),
+        records=len(taken),
     )
     return Portion(page=tallied, parked=tuple(parked), fault=fault)
 

@@ -100,7 +100,7 @@ def taking_over(cursor: Cursor, parked: Sequence[RecordedEvent], projection: Pro
         projection: The projection.
     """
     taught = countable_events(projection, parked)
-    tally = Tally.of((each.event for each in taught), projection.finest)
+    tally = Tally.of_recorded(taught, projection.finest)
     return Commit(
         expected=cursor,
         place=cursor.place,

@@ -10,7 +10,14 @@ from collections.abc import Callable
 import attrs
 
 from skillstat_agg._commits import Cursor, stored_projection
-from skillstat_agg._folding import DEFAULT_PAGE, FoldReport, drain, log, nothing_folded
+from skillstat_agg._folding import (
+    DEFAULT_PAGE,
+    FoldReport,
+    drain,
+    log,
+    nothing_folded,
+    retire_reader,
+)
 from skillstat_agg._generations import RebuildableStore
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._projections import Projection
@@ -107,11 +114,13 @@ def rebuild(
             except GenerationBehindError as error:
                 behind = error
             else:
+                retire_reader(events, before.projection, REBUILD)
                 return finished(before, after, folded, "this")
     except NotBuildingError:
         after = stats.cursor()
         if after.generation == before.generation:
             raise
+        retire_reader(events, before.projection, REBUILD)
         return finished(before, after, folded, "another")
 
 

@@ -6,7 +6,7 @@ exactly once, whatever ties, crashes, retries, overlaps, pauses and late commits
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ from typing_extensions import Protocol, runtime_checkable
 
 from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Commit, CommitResult, Cursor
+from skillstat_agg._compacting import Reader, Segment
 from skillstat_agg._events import Event, Place, Position
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import Projection
@@ -199,6 +200,119 @@ class TallyStore(Protocol):
             InvalidBoundError: As in ``read``.
             HistoryChangedError: As in ``read``.
             OpenTransactionError: As in ``read``.
+        """
+        ...
+
+
+@runtime_checkable
+class PruneStore(Protocol):
+    """An event store whose old events can be made small, and which knows who reads it.
+
+    Laws:
+        known_readers: A reader is known from ``register`` until ``retire``. It stands at
+            the start until it reports a place, and reports move it only forwards.
+        slowest_reader: No event after the place of any reader is made small, and none at
+            all while a reader stands at the start or no reader is known. A ``register``
+            is over before a compaction looks, or begins when it is over.
+        same_sums: Compacted events stand for exactly what they replace: the number of
+            events, the sums of fingerprints, and by skill, kind, hour and names of deltas
+            how many there were and what they carried. Event ids stay known.
+        whole_segments: A run of events is replaced in one step, as others see it too, and
+            what was made of it never changes again. A place inside of it is refused
+            afterwards, the place at its end still stands.
+        kept_events: Events at positions that the caller keeps stay as they are, and so do
+            those after the bound that it gives, and from the first on that is not old
+            enough. No compacted event stands for events on both sides of one that is kept.
+    """
+
+    def register(self, reader: str, /) -> None:
+        """Make a reader known that begins at the start; a known one is there again.
+
+        Writes nothing where it stands there already.
+
+        Raises:
+            InvalidBoundError: If the name is empty or too long.
+            OpenTransactionError: If the connection is inside a transaction.
+        """
+        ...
+
+    def report(self, reader: str, place: Place, /) -> None:
+        """Say that a reader will never again read what stands at or before a place.
+
+        A reader that is not known is from now on. A place behind the one that is known
+        changes nothing.
+
+        Raises:
+            InvalidBoundError: As in ``register``.
+            HistoryChangedError: If the log is not the one that *place* was made from.
+            OpenTransactionError: If the connection is inside a transaction.
+        """
+        ...
+
+    def retire(self, reader: str, /) -> bool:
+        """Strike a reader off the list, and return whether it was there.
+
+        What it has not read may be made small from now on. If it comes back it is refused,
+        where it stands inside of that.
+
+        Raises:
+            InvalidBoundError: As in ``register``.
+            OpenTransactionError: If the connection is inside a transaction.
+        """
+        ...
+
+    def readers(self) -> tuple[Reader, ...]:
+        """Return who reads the log, by name.
+
+        Raises:
+            OpenTransactionError: If the connection is inside a transaction.
+        """
+        ...
+
+    def compactable(
+        self,
+        after: Position | None,
+        /,
+        *,
+        before: datetime | None,
+        limit: int,
+        upto: Position | None = ...,
+        kept: Collection[Position] = ...,
+    ) -> Segment | None:
+        """Return the next segment that ``compact`` would make; None: there is none.
+
+        Args:
+            after: Where it begins at the earliest: the last position of the segment that
+                was returned before; None: wherever ``compact`` would begin.
+            before: Events that were recorded at this time or later stay; None: none
+                stays for that.
+            limit: How many events at most.
+            upto: Events after this position stay; None: none stays for that.
+            kept: Positions of events that stay.
+
+        Raises:
+            InvalidBoundError: If *limit* is below 1, or *before* has no time zone.
+            NoReadersError: If no reader is known.
+            OpenTransactionError: If the connection is inside a transaction.
+            UnreadableEventError: If the first event is not one that ``append`` stores.
+        """
+        ...
+
+    def compact(
+        self,
+        *,
+        before: datetime | None,
+        limit: int,
+        upto: Position | None = ...,
+        kept: Collection[Position] = ...,
+    ) -> Segment | None:
+        """Make the next run of events small, and return it; None: there is none.
+
+        One transaction. It begins after the last segment, with the first event that is not
+        kept; what was kept then, and is not any more, stays as it is.
+
+        Raises:
+            SkillstatError: As in ``compactable``. Nothing was changed.
         """
         ...
 

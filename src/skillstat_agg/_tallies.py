@@ -8,7 +8,7 @@ from typing import NamedTuple, Self, TypeAlias
 import attrs
 
 from skillstat_agg._buckets import Granularity, bucket_of
-from skillstat_agg._events import Event
+from skillstat_agg._events import Event, RecordedEvent
 from skillstat_agg.errors import UnlikeTalliesError
 
 Cell: TypeAlias = tuple[str, str, int]
@@ -55,13 +55,14 @@ class Tally:
     @classmethod
     def of(cls, events: Iterable[Event], granularity: Granularity) -> Self:
         """Return the tally of *events*, in any order."""
-        return cls.of_groups(
+        return cls.of_compacted(
             (
                 (
                     event.skill_id,
                     event.kind,
                     bucket_of(event.occurred_at, granularity),
                     event.deltas,
+                    1,
                     1,
                 )
                 for event in events
@@ -82,15 +83,49 @@ class Tally:
                 of events that share these four. Two groups may share them too.
             granularity: The length of the buckets.
         """
+        return cls.of_compacted(((*group, group[4]) for group in groups), granularity)
+
+    @classmethod
+    def of_compacted(
+        cls,
+        groups: Iterable[tuple[str, str, int, Mapping[str, int] | None, int, int]],
+        granularity: Granularity,
+    ) -> Self:
+        """Return the tally of compacted events that a database has grouped.
+
+        Args:
+            groups: Skill, kind, number of the bucket, deltas (or None), the number of
+                compacted events that share these four, and how many events those stand
+                for. Their deltas are sums already, so they are not multiplied by it.
+            granularity: The length of the buckets: an hour or more.
+        """
         counts: dict[Cell, int] = {}
         carried: dict[tuple[str, str, int, str], DeltaSum] = {}
-        for skill_id, kind, bucket, deltas, count in groups:
+        for skill_id, kind, bucket, deltas, rows, count in groups:
             cell = (skill_id, kind, bucket)
             counts[cell] = counts.get(cell, 0) + count
             if deltas is not None:
                 for name, amount in deltas.items():
-                    _add(carried, (*cell, name), DeltaSum(count, amount * count))
+                    _add(carried, (*cell, name), DeltaSum(count, amount * rows))
         return cls(granularity, counts, carried)
+
+    @classmethod
+    def of_recorded(cls, events: Iterable[RecordedEvent], granularity: Granularity) -> Self:
+        """Return the tally of all that these events stand for."""
+        return cls.of_compacted(
+            (
+                (
+                    recorded.event.skill_id,
+                    recorded.event.kind,
+                    bucket_of(recorded.event.occurred_at, granularity),
+                    recorded.event.deltas,
+                    1,
+                    recorded.count,
+                )
+                for recorded in events
+            ),
+            granularity,
+        )
 
     def __add__(self, other: Tally) -> Tally:
         """Return the tally of both sets of events together.

@@ -11,7 +11,7 @@ from contextlib import suppress
 import attrs
 
 from skillstat_agg._commits import Cursor, stored_projection
-from skillstat_agg._folding import DEFAULT_PAGE, drain
+from skillstat_agg._folding import DEFAULT_PAGE, drain, retire_reader
 from skillstat_agg._generations import (
     MOST_DIFFERENCES,
     Comparison,
@@ -189,8 +189,10 @@ def _verified(
     except Exception:
         with suppress(SkillstatError):
             stats.discard(VERIFY)
+            retire_reader(events, cursor.projection, VERIFY)
         raise
     stats.discard(VERIFY)
+    retire_reader(events, cursor.projection, VERIFY)
     return compared(comparison)
 
 

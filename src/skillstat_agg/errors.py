@@ -293,6 +293,20 @@ class OutOfRangeError(SkillstatError, OverflowError):
 
 
 @attrs.define(slots=False)
+class NoReadersError(SkillstatError):
+    """The log knows of nobody who reads it, so nothing says what was read. Nothing was made small.
+
+    Reaction: hand ``prune`` the stats that are folded from this log, or drain them once.
+    """
+
+    def __str__(self) -> str:
+        return (
+            "no reader of this log is known, so nobody can say how much of it is folded: drain"
+            " it once, or prune it together with the stats that are folded from it"
+        )
+
+
+@attrs.define(slots=False)
 class StoreContractError(SkillstatError):
     """A store broke a law of its protocol. Nothing was written.
 

@@ -6,6 +6,7 @@ synchronous ones with ``async`` and ``await``, and a test holds the two equal, m
 """
 
 from skillstat_agg.aio._folding import drain, fold_page
+from skillstat_agg.aio._pruning import plan_prune, prune
 from skillstat_agg.aio._rebuilding import rebuild
 from skillstat_agg.aio._retention import expire
 from skillstat_agg.aio._scheduling import run_every
@@ -13,6 +14,7 @@ from skillstat_agg.aio._stores import (
     EventStore,
     ExtentStore,
     GenerationStore,
+    PruneStore,
     RetentionStore,
     StatsStore,
     SumStore,
@@ -24,6 +26,7 @@ __all__ = [
     "EventStore",
     "ExtentStore",
     "GenerationStore",
+    "PruneStore",
     "RetentionStore",
     "StatsStore",
     "SumStore",
@@ -31,6 +34,8 @@ __all__ = [
     "drain",
     "expire",
     "fold_page",
+    "plan_prune",
+    "prune",
     "rebuild",
     "run_every",
     "verify",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import attrs
 
 from skillstat_agg._commits import Cursor, check_table
+from skillstat_agg._compacting import reader_name, reader_of
 from skillstat_agg._events import Position, RecordedEvent
 from skillstat_agg._folding import (
     DEFAULT_PAGE,
@@ -31,7 +33,7 @@ from skillstat_agg._pages import (
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Uncountable, taught_by
 from skillstat_agg.aio._stores import EventStore, StatsStore
-from skillstat_agg.errors import CursorConflictError, OutOfRangeError
+from skillstat_agg.errors import CursorConflictError, OutOfRangeError, StoreBusyError
 
 
 async def fold_page(
@@ -50,10 +52,13 @@ async def fold_page(
     with a table that knows more kinds counts what lies in quarantine of those kinds in
     its commit, also where no event is new.
 
+    Where the log keeps a list of its readers (`PruneStore`), the projection is registered
+    before its first read and its place is reported after the commit.
+
     Args:
         events: The log.
         stats: The stats of one projection.
-        page: How many events at most.
+        page: How many events at most; a compacted event is one, whatever it stands for.
         max_skills: How many skills at most; never overshot by what is new. None: any number.
         uncountable: What to do with an event that the table cannot count.
         on_commit: Called after the commit with the skills whose numbers changed, which
@@ -74,9 +79,11 @@ async def fold_page(
         StoreContractError: If a page, or a quarantine, breaks a law of its protocol.
     """
     check_bounds(page=page, max_skills=max_skills)
-    return await _fold(
-        events, stats, await stats.cursor(), page, max_skills, uncountable, on_commit
-    )
+    cursor = await stats.cursor()
+    await _register(events, cursor)
+    report = await _fold(events, stats, cursor, page, max_skills, uncountable, on_commit)
+    await _report(events, report)
+    return report
 
 
 async def drain(
@@ -96,11 +103,16 @@ async def drain(
     Any number of workers may drain at once; each event counts once. A drain that is
     killed has lost nothing and repeats nothing: start it again.
 
+    Where the log keeps a list of its readers (`PruneStore`), the projection is registered
+    before its first read and its place is reported at the end.
+
     Args:
         events: The log.
         stats: The stats of one projection.
-        page: How many events per page, and so per commit, at most.
-        max_events: How many events in all at most; never overshot. None: any number.
+        page: How many events per page, and so per commit, at most; a compacted event is
+            one, whatever it stands for.
+        max_events: How many events in all at most, counted in the same way; never
+            overshot. None: any number.
         max_skills: How many skills per commit at most, as in `fold_page`. None: any number.
         uncountable: What to do with an event that the table cannot count.
         until: Fold as if the log ended with this position. None: to the frontier.
@@ -116,16 +128,18 @@ async def drain(
     """
     check_bounds(page=page, max_events=max_events, max_skills=max_skills)
     report = start(await stats.cursor())
-    while not report.at_frontier and report.events != max_events:
+    await _register(events, report.after)
+    while not report.at_frontier and report.records != max_events:
         if wait is not None and await wait(0.0):
             break
-        limit = page if max_events is None else min(page, max_events - report.events)
+        limit = page if max_events is None else min(page, max_events - report.records)
         step = await _fold(
             events, stats, report.after, limit, max_skills, uncountable, on_commit, until
         )
         report = report.then(step)
         if step.conflicts and wait is not None:
             report = attrs.evolve(report, after=await _at_rest(stats, report.after, wait))
+    await _report(events, report)
     return end(report)
 
 
@@ -194,3 +208,29 @@ async def read_portion(
             return portion
     page = cut(await events.read(cursor.place, limit=limit), until)
     return countable_part(page, cursor, limit, projection, max_skills, uncountable)
+
+
+async def _register(events: EventStore, cursor: Cursor) -> None:
+    """Tell a log that keeps a list of its readers that one begins at its start."""
+    register = getattr(events, "register", None)  # a `PruneStore`, be it behind a proxy
+    if register is not None and cursor.place is None:
+        await register(reader_of(cursor))
+
+
+async def _report(events: EventStore, report: FoldReport) -> None:
+    """Tell a log that keeps a list of its readers how far one has come.
+
+    What it is not told it learns later: a place that is too low is safe.
+    """
+    tell, place = getattr(events, "report", None), report.after.place
+    if tell is not None and place is not None and place != report.before.place:
+        with suppress(StoreBusyError):
+            await tell(reader_of(report.after), place)
+
+
+async def retire_reader(events: EventStore, projection: str, building: str) -> None:
+    """Tell a log that keeps a list of its readers that numbers are not built any more."""
+    retire = getattr(events, "retire", None)
+    if retire is not None:
+        with suppress(StoreBusyError):
+            await retire(reader_name(projection, building))

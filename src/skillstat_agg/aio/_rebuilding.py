@@ -16,7 +16,7 @@ from skillstat_agg._rebuilding import (
     is_unlike,
     started,
 )
-from skillstat_agg.aio._folding import drain
+from skillstat_agg.aio._folding import drain, retire_reader
 from skillstat_agg.aio._stores import EventStore, RebuildableStore, StatsStore
 from skillstat_agg.errors import GenerationBehindError, NotBuildingError
 
@@ -78,11 +78,13 @@ async def rebuild(
             except GenerationBehindError as error:
                 behind = error
             else:
+                await retire_reader(events, before.projection, REBUILD)
                 return finished(before, after, folded, "this")
     except NotBuildingError:
         after = await stats.cursor()
         if after.generation == before.generation:
             raise
+        await retire_reader(events, before.projection, REBUILD)
         return finished(before, after, folded, "another")
 
 

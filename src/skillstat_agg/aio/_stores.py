@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from typing_extensions import Protocol, runtime_checkable
 
 from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Commit, CommitResult, Cursor
-from skillstat_agg._events import Event, Place
+from skillstat_agg._compacting import Reader, Segment
+from skillstat_agg._events import Event, Place, Position
 from skillstat_agg._generations import Comparison, Extent, Sums
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import Projection
@@ -37,6 +38,51 @@ class TallyStore(Protocol):
         self, after: Place | None, /, *, limit: int, granularity: Granularity
     ) -> TalliedPage | None:
         """Return the tally of the page that ``read`` would return; None: read it plainly."""
+        ...
+
+
+@runtime_checkable
+class PruneStore(Protocol):
+    """A log that can be made small: the laws of `skillstat_agg.PruneStore`, awaited."""
+
+    async def register(self, reader: str, /) -> None:
+        """Make a reader known that begins at the start; a known one is there again."""
+        ...
+
+    async def report(self, reader: str, place: Place, /) -> None:
+        """Say that a reader will never again read what stands at or before a place."""
+        ...
+
+    async def retire(self, reader: str, /) -> bool:
+        """Strike a reader off the list, and return whether it was there."""
+        ...
+
+    async def readers(self) -> tuple[Reader, ...]:
+        """Return who reads the log, by name."""
+        ...
+
+    async def compactable(
+        self,
+        after: Position | None,
+        /,
+        *,
+        before: datetime | None,
+        limit: int,
+        upto: Position | None = ...,
+        kept: Collection[Position] = ...,
+    ) -> Segment | None:
+        """Return the next segment that ``compact`` would make; None: there is none."""
+        ...
+
+    async def compact(
+        self,
+        *,
+        before: datetime | None,
+        limit: int,
+        upto: Position | None = ...,
+        kept: Collection[Position] = ...,
+    ) -> Segment | None:
+        """Make the next run of events small, and return it; None: there is none."""
         ...
 
 

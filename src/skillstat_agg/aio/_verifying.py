@@ -19,7 +19,7 @@ from skillstat_agg._verifying import (
     measured,
     restless,
 )
-from skillstat_agg.aio._folding import drain
+from skillstat_agg.aio._folding import drain, retire_reader
 from skillstat_agg.aio._rebuilding import check_same_log
 from skillstat_agg.aio._stores import (
     EventStore,
@@ -114,8 +114,10 @@ async def _verified(
     except Exception:
         with suppress(SkillstatError):
             await stats.discard(VERIFY)
+            await retire_reader(events, cursor.projection, VERIFY)
         raise
     await stats.discard(VERIFY)
+    await retire_reader(events, cursor.projection, VERIFY)
     return compared(comparison)
 
 

@@ -13,7 +13,9 @@ from skillstat_agg.cli._init import init
 from skillstat_agg.cli._numbers import daily, totals
 from skillstat_agg.cli._options import lines
 from skillstat_agg.cli._output import escape_what_cannot_be_encoded
+from skillstat_agg.cli._prune import prune_log
 from skillstat_agg.cli._quarantine import quarantine
+from skillstat_agg.cli._readers import readers
 from skillstat_agg.cli._rebuild import rebuild_numbers
 from skillstat_agg.cli._run import run
 from skillstat_agg.cli._status import status
@@ -43,6 +45,8 @@ class _Commands(click.Group):
         expire_rollups,
         verify_numbers,
         rebuild_numbers,
+        prune_log,
+        readers,
         demo,
     ],
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -31,7 +31,7 @@ class Check:
             is vacuous; see `skillstat_agg.testing`.
         needs: What the harness has to declare: ``"begin"``, ``"io"``, ``"copy"``,
             ``"raw"``, ``"keeps_time"``, ``"joins"``; or what its stores must have: ``"tally"``,
-            ``"expire"``, ``"extent"``, ``"sums"`` or ``"generations"``.
+            ``"prune"``, ``"expire"``, ``"extent"``, ``"sums"`` or ``"generations"``.
         play: Plays one case.
     """
 

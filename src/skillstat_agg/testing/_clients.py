@@ -36,6 +36,15 @@ from skillstat_agg.testing._steps import Record, Step
 
 T = TypeVar("T")
 
+PRUNING = frozenset({"register", "report", "retire", "readers", "compactable", "compact"})
+"""The methods of a `PruneStore`."""
+
+QUIET = frozenset({"register", "report", "retire"})
+"""What a worker tells the log beside its work; it is written down only if it goes wrong.
+
+Where that is not the question no actor stops there, so that others are met elsewhere sooner.
+"""
+
 Waiting: TypeAlias = Future[object] | None
 """What an actor gives way with: None before a call, its answer while that is not there."""
 
@@ -60,6 +69,12 @@ class Line:
         if not self._is_straight:
             function = partial(self._door.now, function)
         return self._record.call(self.name, what, given, function)
+
+    def quietly(self, what: str, function: Callable[[], Any]) -> Any:
+        """Call now, and write it down only if it goes wrong."""
+        if not self._is_straight:
+            function = partial(self._door.now, function)
+        return self._record.do(self.name, what, function)
 
     async def step(self, what: str, given: object, function: Callable[[], Any]) -> Any:
         """Give way, then call; give way again while there is no answer."""
@@ -100,6 +115,18 @@ class Events:
         call = partial(self._store.extent, upto)
         return cast(Extent, self._line.call("extent", upto, call))
 
+    def __getattr__(self, name: str) -> Any:
+        """Return a method of a `PruneStore`, where the store is one."""
+        if name not in PRUNING:
+            raise AttributeError(name)
+        return partial(self._prune, name, getattr(self._store, name))
+
+    def _prune(self, name: str, method: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        call = partial(method, *given, **named)
+        if name in QUIET:
+            return self._line.quietly(name, call)
+        return self._line.call(name, given[0] if given else None, call)
+
 
 class TalliedEvents(Events):
     """An event store with a tally of its own, over a line."""
@@ -113,11 +140,20 @@ class TalliedEvents(Events):
 
 
 class SteppedEvents:
-    """An event store over a line, stopped before each call."""
+    """An event store over a line, stopped before each call.
 
-    def __init__(self, store: EventStore | aio.EventStore, line: Line) -> None:
+    Args:
+        store: The store.
+        line: The line.
+        quiet: Calls before which it does not stop.
+    """
+
+    def __init__(
+        self, store: EventStore | aio.EventStore, line: Line, quiet: frozenset[str] = QUIET
+    ) -> None:
         self._store: Any = store
         self._line = line
+        self._quiet = quiet
 
     async def append(
         self, events: Iterable[Event], /, *, max_ahead: timedelta = DAY_AHEAD
@@ -136,6 +172,18 @@ class SteppedEvents:
         """Give way, then measure; for a store that is an `ExtentStore`."""
         call = partial(self._store.extent, upto)
         return cast(Extent, await self._line.step("extent", upto, call))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a method of a `PruneStore`, where the store is one."""
+        if name not in PRUNING:
+            raise AttributeError(name)
+        return partial(self._prune, name, getattr(self._store, name))
+
+    async def _prune(self, name: str, method: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        call = partial(method, *given, **named)
+        if name in self._quiet:
+            return self._line.quietly(name, call)
+        return await self._line.step(name, given[0] if given else None, call)
 
 
 class SteppedTallies(SteppedEvents):
@@ -324,9 +372,12 @@ def events_over(store: EventStore | aio.EventStore, line: Line) -> Events:
     return TalliedEvents(store, line) if has_tally(store) else Events(store, line)
 
 
-def stepped_events_over(store: EventStore | aio.EventStore, line: Line) -> SteppedEvents:
+def stepped_events_over(
+    store: EventStore | aio.EventStore, line: Line, quiet: frozenset[str] = QUIET
+) -> SteppedEvents:
     """Return the face that gives way."""
-    return SteppedTallies(store, line) if has_tally(store) else SteppedEvents(store, line)
+    kind = SteppedTallies if has_tally(store) else SteppedEvents
+    return kind(store, line, quiet)
 
 
 def has_tally(store: EventStore | aio.EventStore) -> bool:
@@ -362,3 +413,8 @@ def has_sums(store: StatsStore | aio.StatsStore) -> bool:
 def has_generations(store: StatsStore | aio.StatsStore) -> bool:
     """Return whether a store builds numbers beside those that serve."""
     return callable(getattr(store, "building", None))
+
+
+def can_prune(store: EventStore | aio.EventStore) -> bool:
+    """Return whether the old events of a store can be made small."""
+    return all(callable(getattr(store, name, None)) for name in PRUNING)

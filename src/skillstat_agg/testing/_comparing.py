@@ -6,6 +6,8 @@ import functools
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import add
+from typing import TypeAlias
 
 import attrs
 
@@ -16,8 +18,11 @@ from skillstat_agg._events import Event, Place, RecordedEvent
 from skillstat_agg._projections import Projection
 from skillstat_agg._stores import Totals
 from skillstat_agg.testing._handles import Committed, Handle
-from skillstat_agg.testing._numbers import Numbers, count, difference, without_zeros
+from skillstat_agg.testing._numbers import Numbers, bucket, count, difference, without_zeros
 from skillstat_agg.testing._steps import Violation, label, labels
+
+Cell: TypeAlias = tuple[str, str, datetime, tuple[str, ...]]
+"""Skill, kind, start of the hour, and names of deltas."""
 
 EVERYTHING = 100_000
 
@@ -81,6 +86,31 @@ def compare_log(committed: Committed, found: Sequence[Event]) -> None:
         )
 
 
+def compare_pruned_log(committed: Committed, found: Sequence[RecordedEvent]) -> None:
+    """Check that the log still holds the sums of what was appended.
+
+    Raises:
+        Violation: If it does not.
+    """
+    wanted, there = cells_of(committed.events), cells_of(found)
+    for cell in sorted({*wanted, *there}, key=repr):
+        expect(f"the events of {', '.join(map(str, cell))}", wanted.get(cell), there.get(cell))
+
+
+def cells_of(events: Iterable[Event | RecordedEvent]) -> dict[Cell, tuple[int, ...]]:
+    """Return number of events and sums of deltas by skill, kind, hour and names of deltas."""
+    cells: dict[Cell, tuple[int, ...]] = {}
+    for one in events:
+        event, times = (one, 1) if isinstance(one, Event) else (one.event, one.count)
+        hour = bucket(event.occurred_at, Granularity.HOUR)
+        deltas = event.deltas or {}
+        cell = (event.skill_id, event.kind, hour, tuple(deltas))
+        row = (times, *deltas.values())
+        before = cells.get(cell, (0,) * len(row))
+        cells[cell] = tuple(map(add, before, row))
+    return cells
+
+
 def compare_stats(
     committed: Committed,
     client: Handle,
@@ -112,7 +142,8 @@ def compare_stats(
     if cursor.table != stored.table:
         stored = _projection_of(cursor.table)
     forgotten = _forgotten(committed, totals, [one.event for one in folded])
-    events = [one.event for one in folded if _is_counted(stored, one.event)]
+    counted = [one for one in folded if _is_counted(stored, one.event)]
+    events = [one.event for one in counted]
     parked = [
         one
         for one in folded
@@ -122,7 +153,7 @@ def compare_stats(
         _compare_quarantine(client, cursor, parked, may_move=may_move)
     else:
         expect("the cursor's number of parked events", 0, cursor.parked)
-    expected = count(stored, events, forgotten, _kept_from(committed, cursor))
+    expected = count(stored, counted, forgotten, _kept_from(committed, cursor))
     names = client.stats.projection.counters
     wanted = {
         skill: {name: row.get(name, 0) for name in names} for skill, row in expected.totals.items()
@@ -132,8 +163,8 @@ def compare_stats(
     if unlike is not None:
         raise Violation(unlike.expected, unlike.actual, unlike.events)
     _compare_rollups(client, cursor, expected, {*expected.totals, *forgotten}, may_move=may_move)
-    checksum = sum(one.fingerprint for one in folded) % CHECKSUM_RANGE
-    expect("the cursor's count", len(folded), cursor.count)
+    checksum = sum(one.checksum for one in folded) % CHECKSUM_RANGE
+    expect("the cursor's count", sum(one.count for one in folded), cursor.count)
     expect("the cursor's checksum", checksum, cursor.checksum)
     expect("the cursor's control totals", expected.controls, dict(cursor.controls))
     return cursor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -12,23 +12,27 @@ import attrs
 
 from skillstat_agg import aio
 from skillstat_agg._buckets import Granularity, bucket_of
-from skillstat_agg._events import Event
+from skillstat_agg._compacting import Segment
+from skillstat_agg._events import Event, Position
 from skillstat_agg._folding import DEFAULT_PAGE, FoldReport, drain
 from skillstat_agg._generations import MOST_DIFFERENCES
 from skillstat_agg._projections import Projection
+from skillstat_agg._pruning import DEFAULT_SEGMENT, PruneReport, prune
 from skillstat_agg._quarantine import Uncountable
 from skillstat_agg._rebuilding import RebuildReport, rebuild
 from skillstat_agg._retention import expire
-from skillstat_agg._stores import Appended, Expired
+from skillstat_agg._stores import Appended, Expired, PruneStore
 from skillstat_agg._verifying import VerifyReport, verify, verify_fully
 from skillstat_agg.errors import EventIdConflictError, InvalidEventError, StoreBusyError
 from skillstat_agg.testing._clients import (
+    QUIET,
     Line,
     RetainingStats,
     SteppedEvents,
     SteppedRetaining,
     SteppedStats,
     Waiting,
+    can_prune,
     events_over,
     has_expire,
     has_extent,
@@ -85,6 +89,7 @@ class Committed:
             will: some of its steps were done, or none.
         began: How many appends of several calls were begun.
         latest: The largest number of such an append, or of a plain one, that is visible.
+        is_pruned: Whether events may have been made small.
     """
 
     events: list[Event] = attrs.field(factory=list)
@@ -96,6 +101,7 @@ class Committed:
     expiring: list[tuple[tuple[str, str], int]] = attrs.field(factory=list)
     began: int = 0
     latest: int = 0
+    is_pruned: bool = False
 
     def begin(self) -> int:
         """Return the number of an append that begins now."""
@@ -203,6 +209,7 @@ class Handle:
         has_extent: Whether the event store says how much stands up to a place.
         has_sums: Whether the stats store adds up its numbers.
         has_generations: Whether the stats store builds numbers beside those that serve.
+        can_prune: Whether the old events of the event store can be made small.
         can_begin: Whether appends can be held open.
         is_dead: Whether the client was closed.
         is_dying: Whether the client has died inside a call that is not over yet.
@@ -229,6 +236,7 @@ class Handle:
         self.has_extent = has_extent(self._client.events)
         self.has_sums = has_sums(self._client.stats)
         self.has_generations = has_generations(self._client.stats)
+        self.can_prune = can_prune(self._client.events)
         self.events = events_over(self._client.events, self._line)
         self.has_expire = has_expire(self._client.stats)
         self.stats = stats_over(self._client.stats, self._line)
@@ -324,6 +332,29 @@ class Handle:
         """Verify every number now."""
         return verify_fully(self.events, self.stats, page=page, limit=limit)
 
+    @property
+    def log(self) -> PruneStore:
+        """The event store, as one whose old events can be made small."""
+        return cast(PruneStore, self.events)
+
+    def prunes(self) -> None:
+        """Note that events are made small: the log need not hold each of them any more."""
+        self._log.is_pruned = True
+
+    def prune(
+        self,
+        *,
+        before: datetime | None = None,
+        limit: int = DEFAULT_SEGMENT,
+        kept: Collection[Position] = (),
+        on_segment: Callable[[Segment], object] | None = None,
+    ) -> PruneReport:
+        """Prune now, with the stats of the client."""
+        self.prunes()
+        return prune(
+            self.log, self.stats, before=before, limit=limit, kept=kept, on_segment=on_segment
+        )
+
     # Actors
 
     def _actor(self, moves: Coroutine[Waiting, None, T]) -> Actor[T]:
@@ -337,16 +368,24 @@ class Handle:
         plain: bool = False,
         max_events: int | None = None,
         uncountable: Uncountable = Uncountable.HALT,
+        quiet: frozenset[str] = QUIET,
     ) -> Actor[FoldReport | None]:
         """Return an actor that drains; *plain*: without the store's own tally."""
         self._log.parks |= uncountable is Uncountable.PARK
         events = (
-            SteppedEvents(self._client.events, self._line)
+            SteppedEvents(self._client.events, self._line, quiet)
             if plain
-            else stepped_events_over(self._client.events, self._line)
+            else stepped_events_over(self._client.events, self._line, quiet)
         )
         stats = stepped_stats_over(self._client.stats, self._line)
         return self._actor(_drain(events, stats, page, max_events, uncountable))
+
+    def pruning(self, *, limit: int = DEFAULT_SEGMENT) -> Actor[PruneReport | None]:
+        """Return an actor that prunes all that is read, with the stats of the client."""
+        self._log.is_pruned = True
+        events = SteppedEvents(self._client.events, self._line, frozenset())
+        stats = SteppedStats(self._client.stats, self._line)
+        return self._actor(_prune(events, stats, limit))
 
     def appending(self, *appends: tuple[Event, ...]) -> Actor[None]:
         """Return an actor that makes these appends, one after the other."""
@@ -472,5 +511,12 @@ async def _drain(
 async def _rebuild(events: SteppedEvents, stats: SteppedStats, page: int) -> RebuildReport | None:
     try:
         return await aio.rebuild(events, stats, page=page)
+    except StoreBusyError:
+        return None
+
+
+async def _prune(events: SteppedEvents, stats: SteppedStats, limit: int) -> PruneReport | None:
+    try:
+        return await aio.prune(cast(aio.PruneStore, events), stats, before=None, limit=limit)
     except StoreBusyError:
         return None

@@ -12,7 +12,7 @@ import attrs
 
 from skillstat_agg._buckets import Granularity
 from skillstat_agg._effects import Carried
-from skillstat_agg._events import Event
+from skillstat_agg._events import Event, RecordedEvent
 from skillstat_agg._projections import Projection
 
 Row: TypeAlias = dict[str, int]
@@ -37,11 +37,13 @@ class Numbers:
 
 def count(
     projection: Projection,
-    events: Iterable[Event],
+    events: Iterable[Event | RecordedEvent],
     forgotten: Collection[str] = (),
     kept_from: Mapping[Granularity, datetime] = KEPT_FOR_EVER,
 ) -> Numbers:
     """Return the table of *projection* applied to *events*, one dictionary step each.
+
+    What a compacted event carries is a sum already; for the rest it counts as often as it says.
 
     Args:
         projection: The projection.
@@ -59,14 +61,15 @@ def count(
     for prefix, _, _ in places:
         for column in projection.columns:
             controls[prefix + column] = 0
-    for event in events:
+    for one in events:
+        event, times = (one, 1) if isinstance(one, Event) else (one.event, one.count)
         skill_id = event.skill_id
         if skill_id in forgotten:
             continue
         effect = projection.kinds[event.kind]
         row = totals.setdefault(skill_id, {**zeros})
         for name, amount in effect.counters.items():
-            added = _of(amount, event)
+            added = _of(amount, event, times)
             row[name] += added
             controls[name] += added
         for prefix, granularity, by_skill in places if effect.rollups else ():
@@ -76,7 +79,7 @@ def count(
             by_start = by_skill.setdefault(skill_id, {})
             cells = by_start.setdefault(bucket(event.occurred_at, granularity), {**no_columns})
             for name, amount in effect.rollups.items():
-                added = _of(amount, event)
+                added = _of(amount, event, times)
                 cells[name] += added
                 controls[prefix + name] += added
     for by_skill in rollups.values():
@@ -98,8 +101,8 @@ def without_zeros(by_start: dict[datetime, Row]) -> dict[datetime, Row]:
     return {start: row for start, row in by_start.items() if any(row.values())}
 
 
-def _of(amount: int | Carried, event: Event) -> int:
-    return amount if isinstance(amount, int) else (event.deltas or {})[amount.name]
+def _of(amount: int | Carried, event: Event, times: int = 1) -> int:
+    return amount * times if isinstance(amount, int) else (event.deltas or {})[amount.name]
 
 
 @attrs.frozen

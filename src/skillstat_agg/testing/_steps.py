@@ -8,6 +8,7 @@ from typing import TypeVar
 import attrs
 
 from skillstat_agg._commits import Commit, Cursor
+from skillstat_agg._compacting import Segment
 from skillstat_agg._events import Event, Place
 from skillstat_agg._generations import Comparison
 from skillstat_agg._pages import Page, TalliedPage
@@ -249,6 +250,8 @@ def _answer(value: object) -> str:
         return f"[{value.count} events]"
     if isinstance(value, Cursor):
         return "at the start" if value.place is None else f"at {value.place.position}"
+    if isinstance(value, Segment):
+        return f"{value.events} events up to {value.last} made {value.records}"
     if isinstance(value, Appended):
         return f"{value.new} new"
     if isinstance(value, Comparison):

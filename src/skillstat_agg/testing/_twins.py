@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 import attrs
 
@@ -56,6 +58,17 @@ class AsyncEvents:
         assert isinstance(self.store, ExtentStore)
         await asyncio.sleep(0)
         return self.store.extent(upto)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a method of a further protocol of the store, such as `PruneStore`."""
+        if name.startswith("_") or name == "tally":
+            raise AttributeError(name)
+        return partial(_awaited, getattr(self.store, name))
+
+
+async def _awaited(method: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    await asyncio.sleep(0)
+    return method(*given, **named)
 
 
 class AsyncTallies(AsyncEvents):

@@ -312,6 +312,7 @@ def abilities(case: AnyCase) -> dict[str, bool]:
         "extent": client.has_extent,
         "sums": client.has_sums,
         "generations": client.has_generations,
+        "prune": client.can_prune,
     }
 
 

@@ -11,7 +11,8 @@ import attrs
 
 from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Cursor
-from skillstat_agg._events import RecordedEvent
+from skillstat_agg._compacting import Reader
+from skillstat_agg._events import Position, RecordedEvent
 from skillstat_agg._stores import Counters
 
 
@@ -48,6 +49,9 @@ class MemoryDatabase:
         self._visible: list[RecordedEvent] = []
         self._digests: dict[str, bytes] = {}
         self._open: list[Pending] = []
+        # Who reads it, and up to where it was made small.
+        self._readers: dict[str, Reader] = {}
+        self._compacted_to: Position | None = None
         # The stats, by name of the projection; what is built beside them as ``name/building``.
         self._stats: dict[str, Stats] = {}
         self._forgotten: frozenset[str] = frozenset()
@@ -60,6 +64,7 @@ class MemoryDatabase:
             twin._visible = list(self._visible)
             twin._digests = dict(self._digests)
             twin._open = []
+            twin._readers = dict(self._readers)
             twin._stats = dict(self._stats)
             return twin
 
@@ -67,7 +72,8 @@ class MemoryDatabase:
         """Return all that is stored, as a value that is equal while nothing is written."""
         with self._lock:
             visible, stats = tuple(self._visible), dict(self._stats)
-            return self._last, visible, dict(self._digests), stats, self._forgotten
+            log = self._last, visible, dict(self._digests), dict(self._readers)
+            return log, self._compacted_to, stats, self._forgotten
 
     def _first_unseen(self) -> Iterable[RecordedEvent]:
         """Return the first event of each append that is open and has one."""

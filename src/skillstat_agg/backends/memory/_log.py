@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from skillstat_agg._appending import (
@@ -14,6 +14,15 @@ from skillstat_agg._appending import (
 )
 from skillstat_agg._buckets import microseconds
 from skillstat_agg._commits import CHECKSUM_RANGE
+from skillstat_agg._compacting import (
+    Reader,
+    Segment,
+    bound_of,
+    check_before,
+    check_reader,
+    compacted,
+    first_part,
+)
 from skillstat_agg._events import (
     Event,
     Place,
@@ -135,8 +144,107 @@ class MemoryEventStore:
         with self._database._lock:
             self._check_same_log(upto)
             count = self._index_after(upto.position)
-            fingerprints = (one.fingerprint for one in self._database._visible[:count])
-            return Extent(count=count, checksum=sum(fingerprints) % CHECKSUM_RANGE)
+            events = self._database._visible[:count]
+            return Extent(
+                count=sum(one.count for one in events),
+                checksum=sum(one.checksum for one in events) % CHECKSUM_RANGE,
+            )
+
+    def register(self, reader: str, /) -> None:
+        """Make a reader known that begins at the start: see ``PruneStore.register``."""
+        check_reader(reader)
+        with self._database._lock:
+            known = self._database._readers.get(reader)
+            if known is None or known.position is not None:
+                self._put(reader, None)
+
+    def report(self, reader: str, place: Place, /) -> None:
+        """Say how far a reader has come: see ``PruneStore.report``."""
+        check_reader(reader)
+        with self._database._lock:
+            self._check_same_log(place)
+            known = self._database._readers.get(reader)
+            if known is None or known.position is None or known.position < place.position:
+                self._put(reader, place.position)
+
+    def _put(self, reader: str, position: Position | None) -> None:
+        self._database._readers[reader] = Reader(
+            name=reader, position=position, reported_at=self._clock()
+        )
+
+    def retire(self, reader: str, /) -> bool:
+        """Strike a reader off the list: see ``PruneStore.retire``."""
+        check_reader(reader)
+        with self._database._lock:
+            return self._database._readers.pop(reader, None) is not None
+
+    def readers(self) -> tuple[Reader, ...]:
+        """Return who reads the log, by name: see ``PruneStore.readers``."""
+        with self._database._lock:
+            readers = self._database._readers
+            return tuple(readers[name] for name in sorted(readers))
+
+    def compactable(
+        self,
+        after: Position | None,
+        /,
+        *,
+        before: datetime | None,
+        limit: int,
+        upto: Position | None = None,
+        kept: Collection[Position] = (),
+    ) -> Segment | None:
+        """Return the next segment that could be made: see ``PruneStore.compactable``."""
+        check_bounds(limit=limit)
+        check_before(before)
+        with self._database._lock:
+            events = self._next_events(after, before, limit, upto, kept)
+        return Segment.of(events, self._made_of(events)) if events else None
+
+    def compact(
+        self,
+        *,
+        before: datetime | None,
+        limit: int,
+        upto: Position | None = None,
+        kept: Collection[Position] = (),
+    ) -> Segment | None:
+        """Make the next run of events small: see ``PruneStore.compact``."""
+        check_bounds(limit=limit)
+        check_before(before)
+        with self._database._lock:
+            events = self._next_events(None, before, limit, upto, kept)
+            if not events:
+                return None
+            made = self._made_of(events)
+            self._exchange(events, made)
+            return Segment.of(events, made)
+
+    def _next_events(
+        self,
+        after: Position | None,
+        before: datetime | None,
+        limit: int,
+        upto: Position | None,
+        kept: Collection[Position],
+    ) -> Sequence[RecordedEvent]:
+        """Return the events that the next segment shall stand for, at most *limit*."""
+        bound = bound_of(self._database._readers.values(), upto)
+        if bound is None:
+            return ()
+        begin = max(after or (), self._database._compacted_to or ())
+        rest = self._database._visible[self._index_after(Position(begin)) if begin else 0 :]
+        return first_part(rest, upto=bound, before=before, limit=limit, kept=kept)
+
+    def _made_of(self, events: Sequence[RecordedEvent]) -> Sequence[RecordedEvent]:
+        """Return the compacted events that stand for these."""
+        return compacted(events, drawn_fingerprints(len(events)))
+
+    def _exchange(self, events: Sequence[RecordedEvent], made: Sequence[RecordedEvent]) -> None:
+        """Put compacted events in the place of those that they stand for."""
+        first = self._index_after(events[0].position) - 1
+        self._database._visible[first : first + len(events)] = made
+        self._database._compacted_to = events[-1].position
 
     def _index_after(self, position: Position) -> int:
         return bisect_right(self._database._visible, position, key=_position)

@@ -5,6 +5,7 @@
 
 from skillstat_agg.backends.postgres._grants import (
     append_grants_sql,
+    prune_grants_sql,
     rebuild_grants_sql,
     worker_grants_sql,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "create_tables",
     "new_epoch",
     "projection_sql",
+    "prune_grants_sql",
     "rebuild_grants_sql",
     "stored_projections",
     "tables_sql",

@@ -1,11 +1,11 @@
-"""What roles need that only append, or that fold: as scripts in SQL."""
+"""What roles need that only append, that fold, or that prune: as scripts in SQL."""
 
 from __future__ import annotations
 
 from typing import LiteralString
 
 from skillstat_agg._projections import Projection
-from skillstat_agg.backends.postgres._log import GIVEN
+from skillstat_agg.backends.postgres._log import GIVEN, STORED
 from skillstat_agg.backends.postgres._names import Names, quoted
 from skillstat_agg.backends.postgres._schema import SCHEMA, script
 
@@ -52,6 +52,7 @@ def worker_grants_sql(role: str, *projections: Projection, schema: str = SCHEMA)
     return script(
         f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {to}",
         f"GRANT SELECT ON {names['skillstat_schema']}, {names['skillstat_events']} TO {to}",
+        f"GRANT SELECT, INSERT, UPDATE ON {names['skillstat_readers']} TO {to}",
         f"GRANT SELECT, UPDATE ON {names['skillstat_cursors']} TO {to}",
         f"GRANT SELECT, INSERT ON {names['skillstat_forgotten']} TO {to}",
         f"GRANT SELECT, INSERT, DELETE ON {names['skillstat_parked']} TO {to}",
@@ -76,4 +77,25 @@ def rebuild_grants_sql(role: str, *projections: Projection, schema: str = SCHEMA
         f"GRANT CREATE ON SCHEMA {quoted(schema)} TO {to}",
         f"GRANT INSERT, DELETE ON {names['skillstat_cursors']} TO {to}",
         f"GRANT UPDATE ON {names['skillstat_parked']} TO {to}",
+        f"GRANT DELETE ON {names['skillstat_readers']} TO {to}",
+    )
+
+
+def prune_grants_sql(role: str, *, schema: str = SCHEMA) -> LiteralString:
+    """Return the script that lets a role prune the log, and retire its readers.
+
+    It sees the log, the cursor records and the quarantines, and no numbers. What it would delete
+    outside of a compaction the triggers of the log refuse.
+
+    Args:
+        role: Name of the role, which is there already.
+        schema: Where the tables are.
+    """
+    names, to = Names(schema), quoted(role)
+    return script(
+        f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {to}",
+        f"GRANT SELECT ON {names['skillstat_schema']}, {names['skillstat_cursors']},"
+        f" {names['skillstat_parked']} TO {to}",
+        f"GRANT SELECT, INSERT (xid, seq, {STORED}), DELETE ON {names['skillstat_events']} TO {to}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {names['skillstat_readers']} TO {to}",
     )

@@ -46,7 +46,10 @@ _HALF = 2**31
 
 
 GIVEN = "skill_id, kind, occurred_at_us, event_id, deltas, note, recorded_at_us, fingerprint"
-"""The columns of an event beside its position."""
+"""The columns of an event as it is appended, beside its position."""
+
+STORED = f"{GIVEN}, stands_for, checksum"
+"""The columns of an event beside its position; the last two are those of a compacted one."""
 
 
 # Append
@@ -207,8 +210,8 @@ def start_of_read(after: Place | None) -> tuple[str, int]:
     return str(xid), seq
 
 
-def _checked(answer: Mapping[str, Any], after: Place | None) -> tuple[str, Position | None]:
-    """Return epoch and frontier, when the log is the one that *after* was made from."""
+def check_place(answer: Mapping[str, Any], after: Place | None) -> str:
+    """Return the epoch, when the log is the one that *after* was made from."""
     epoch = checked_log(answer["log"])
     if after is not None:
         if after.epoch != epoch:
@@ -218,7 +221,12 @@ def _checked(answer: Mapping[str, Any], after: Place | None) -> tuple[str, Posit
                 f"another event, or none, stands at position {after.position}, where the cursor"
                 " stands"
             )
-    return epoch, _position(answer["frontier"])
+    return epoch
+
+
+def _checked(answer: Mapping[str, Any], after: Place | None) -> tuple[str, Position | None]:
+    """Return epoch and frontier, when the log is the one that *after* was made from."""
+    return check_place(answer, after), _position(answer["frontier"])
 
 
 def _position(found: Sequence[Any] | None) -> Position | None:
@@ -231,16 +239,16 @@ def reading(names: Names, after: Place | None, limit: int) -> Steps[Page]:
     answer = yield Query(
         _reading(
             names,
-            f"xid, seq, {GIVEN}",
+            f"xid, seq, {STORED}",
             "",
             "'events', (SELECT coalesce(json_agg(json_build_array(xid::text, seq,"
-            f" {GIVEN}) ORDER BY xid, seq), '[]') FROM page)",
+            f" {STORED}) ORDER BY xid, seq), '[]') FROM page)",
         ),
         (xid, seq, min(limit, MAX_INTEGER), xid, seq),
     )
     epoch, frontier = _checked(answer, after)
     rows = answer["events"]
-    events = events_before_nonsense(rows, _recorded, _position_text)
+    events = events_before_nonsense(rows, recorded, position_text)
     return Page(
         epoch=epoch,
         events=events,
@@ -259,6 +267,7 @@ def tallying(
         f"(occurred_at_us + {_BEFORE_EPOCH_US}) / {length} - {_BEFORE_EPOCH_US // length} AS bucket"
     )
     log, most = names["skillstat_events"], min(limit, MAX_INTEGER)
+    after_place = "(xid, seq) > (%s::text::xid8, %s) AND xid < (SELECT horizon FROM here)"
     answer = yield Query(
         _reading(
             names,
@@ -268,9 +277,19 @@ def tallying(
                 sum((fingerprint - {_HALF})::integer) AS marks
             FROM page GROUP BY skill_id, kind, bucket, deltas
         ), ending AS (
-            SELECT xid, seq FROM {log}
-            WHERE (xid, seq) > (%s::text::xid8, %s) AND xid < (SELECT horizon FROM here)
+            SELECT xid, seq FROM {log} WHERE {after_place}
             ORDER BY xid, seq OFFSET %s LIMIT 1
+        ), more AS (
+            SELECT skill_id, kind, bucket, deltas, sum(stands_for - 1) AS events,
+                sum(checksum - fingerprint) AS marks
+            FROM (
+                SELECT xid, seq, skill_id, kind, {bucket}, deltas, fingerprint, stands_for, checksum
+                FROM {log} WHERE stands_for IS NOT NULL AND {after_place}
+                ORDER BY xid, seq LIMIT %s
+            ) AS compacted
+            WHERE NOT EXISTS (SELECT FROM ending)
+                OR (xid, seq) <= (SELECT xid, seq FROM ending)
+            GROUP BY skill_id, kind, bucket, deltas
         )""",
             "'sums', (SELECT json_build_array(coalesce(sum(events), 0), coalesce(sum(marks), 0))"
             " FROM groups),"
@@ -280,29 +299,35 @@ def tallying(
             " 'plain', (SELECT json_build_array(json_agg(skill_id), json_agg(kind),"
             " json_agg(bucket), json_agg(events)) FROM groups WHERE deltas IS NULL),"
             " 'carrying', (SELECT coalesce(json_agg(json_build_array(skill_id, kind, bucket,"
-            " deltas, events)), '[]') FROM groups WHERE deltas IS NOT NULL)",
+            " deltas, events)), '[]') FROM groups WHERE deltas IS NOT NULL),"
+            " 'more', (SELECT json_build_array(coalesce(sum(events), 0), coalesce(sum(marks), 0),"
+            " json_agg(json_build_array(skill_id, kind, bucket, deltas, events))) FROM more)",
         ),
-        (xid, seq, most, xid, seq, most - 1, xid, seq),
+        (xid, seq, most, xid, seq, most - 1, xid, seq, most, xid, seq),
     )
     epoch, frontier = _checked(answer, after)
-    # A page that is not full ends at the frontier.
     count, marks = answer["sums"]
+    more_events, more_marks, more = answer["more"]
+    # A page that is not full ends at the frontier.
     last = (answer["ending"] or answer["frontier"]) if count else None
     skills, kinds, buckets, counts = (column or () for column in answer["plain"])
     cells = zip(skills, kinds, buckets, strict=True)
     plain = Tally(granularity, dict(zip(cells, counts, strict=True)), {})
     try:
         tally = plain + Tally.of_groups(_carrying(answer["carrying"]), granularity)
+        if more:
+            tally += Tally.of_compacted(_more(more), granularity)
     except InvalidEventError:
         return None
     place = None if last is None else Place(epoch, Position((int(last[0]), last[1])), last[2])
     return TalliedPage(
         tally=tally,
-        count=count,
-        checksum=(marks + count * _HALF) % CHECKSUM_RANGE,
+        count=count + more_events,
+        checksum=(marks + count * _HALF + more_marks) % CHECKSUM_RANGE,
         place=place,
         frontier=frontier,
         is_last=place is None or place.position == frontier,
+        records=count,
     )
 
 
@@ -319,14 +344,29 @@ def measuring(names: Names, upto: Place) -> Steps[Extent]:
             'frontier', NULL,
             'sums', (SELECT json_build_array(count(*),
                 coalesce(sum((fingerprint - {_HALF})::integer), 0))
-                FROM {log} WHERE (xid, seq) <= (%s::text::xid8, %s))
+                FROM {log} WHERE (xid, seq) <= (%s::text::xid8, %s)),
+            'more', (SELECT json_build_array(coalesce(sum(stands_for - 1), 0),
+                coalesce(sum(checksum - fingerprint), 0))
+                FROM {log} WHERE stands_for IS NOT NULL AND (xid, seq) <= (%s::text::xid8, %s))
         )::text
         """,
-        (xid, seq, xid, seq),
+        (xid, seq, xid, seq, xid, seq),
     )
     _checked(answer, upto)
     count, marks = answer["sums"]
-    return Extent(count=count, checksum=(marks + count * _HALF) % CHECKSUM_RANGE)
+    more_events, more_marks = answer["more"]
+    return Extent(
+        count=count + more_events,
+        checksum=(marks + count * _HALF + more_marks) % CHECKSUM_RANGE,
+    )
+
+
+def _more(
+    rows: Sequence[Sequence[Any]],
+) -> Iterator[tuple[str, str, int, Mapping[str, int] | None, int, int]]:
+    """Yield how many more events compacted ones stand for; what these carry is counted."""
+    for skill_id, kind, bucket, deltas, count in rows:
+        yield skill_id, kind, bucket, None if deltas is None else check_deltas(deltas), 0, count
 
 
 def _carrying(
@@ -336,12 +376,15 @@ def _carrying(
         yield skill_id, kind, bucket, None if deltas is None else check_deltas(deltas), count
 
 
-def _position_text(row: Sequence[Any]) -> str:
+def position_text(row: Sequence[Any]) -> str:
+    """Return where a row stands, for people."""
     return f"{row[0]}-{row[1]}"
 
 
-def _recorded(row: Sequence[Any]) -> RecordedEvent:
-    xid, seq, skill_id, kind, occurred_at_us, event_id, deltas, note, recorded_at_us, mark = row
+def recorded(row: Sequence[Any]) -> RecordedEvent:
+    """Return the event of a row: its position, then the columns of `STORED`."""
+    xid, seq, skill_id, kind, occurred_at_us, event_id, deltas, note, *rest = row
+    recorded_at_us, mark, stands_for, checksum = rest
     return RecordedEvent(
         position=Position((int(xid), seq)),
         event=Event(
@@ -354,4 +397,6 @@ def _recorded(row: Sequence[Any]) -> RecordedEvent:
         ),
         recorded_at=from_microseconds(recorded_at_us),
         fingerprint=mark,
+        count=1 if stands_for is None else stands_for,
+        checksum=mark if checksum is None else checksum,
     )

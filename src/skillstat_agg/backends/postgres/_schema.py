@@ -45,6 +45,14 @@ HERE = (
 )
 """Which database this is. A dump restored elsewhere, an upgraded server and a copy differ in it."""
 
+COMPACTING = "skillstat.compacting"
+"""The setting that lets a compaction change history: it holds the number of its transaction."""
+
+_IS_NOT_COMPACTING = (
+    f"pg_catalog.current_setting('{COMPACTING}', true)"
+    " IS DISTINCT FROM pg_catalog.pg_current_xact_id()::text"
+)
+
 BEGIN = Query("BEGIN ISOLATION LEVEL READ COMMITTED")
 COMMIT, ROLLBACK = Query("COMMIT"), Query("ROLLBACK")
 
@@ -79,11 +87,24 @@ def log_tables(names: Names) -> Iterable[str]:
     note text COLLATE "C" CHECK (octet_length(note) {bytes_of}),
     recorded_at_us bigint NOT NULL CHECK (recorded_at_us BETWEEN {_FIRST_US} AND {_LAST_US}),
     fingerprint bigint NOT NULL CHECK (fingerprint BETWEEN 0 AND 4294967295),
+    stands_for bigint CHECK (stands_for > 0),
+    checksum bigint CHECK (checksum >= 0 AND (checksum IS NULL) = (stands_for IS NULL)),
     PRIMARY KEY (xid, seq)
 )"""
+    # Of events as they were appended both are NULL, and none of them is in the index.
+    yield (
+        f"CREATE INDEX {quoted('skillstat_events_compacted')} ON {events} (xid, seq)"
+        " WHERE stands_for IS NOT NULL"
+    )
     yield f"""CREATE TABLE {ids} (
     event_id text COLLATE "C" PRIMARY KEY,
     digest bytea NOT NULL
+)"""
+    yield f"""CREATE TABLE {names["skillstat_readers"]} (
+    reader text COLLATE "C" PRIMARY KEY,
+    xid xid8,
+    seq bigint CHECK ((seq IS NULL) = (xid IS NULL)),
+    reported_at_us bigint NOT NULL
 )"""
     yield _trigger(
         refuse, f"BEGIN RAISE EXCEPTION USING MESSAGE = TG_ARGV[0], ERRCODE = '{REFUSED}'; END"
@@ -102,12 +123,13 @@ def log_tables(names: Names) -> Iterable[str]:
     RETURN NULL;
 END""",
     )
-    for table, name, event, reason in (
-        (events, "never_change", "UPDATE", "events never change: append a correction"),
-        (events, "stay", "DELETE OR TRUNCATE", "events stay: append a retraction"),
+    for name, event, when, reason in (
+        ("never_change", "UPDATE", "", "events never change: append a correction"),
+        ("stay", "DELETE", f" WHEN ({_IS_NOT_COMPACTING})", "events stay: append a retraction"),
+        ("stay_all", "TRUNCATE", "", "events stay: append a retraction"),
     ):
         yield (
-            f"CREATE TRIGGER skillstat_{name} BEFORE {event} ON {table} FOR EACH STATEMENT"
+            f"CREATE TRIGGER skillstat_{name} BEFORE {event} ON {events} FOR EACH STATEMENT{when}"
             f" EXECUTE FUNCTION {refuse}('{reason}')"
         )
     yield (
@@ -116,7 +138,7 @@ END""",
     )
     yield (
         f"CREATE TRIGGER skillstat_in_order BEFORE INSERT ON {events} FOR EACH ROW"
-        " WHEN (NEW.xid <> pg_catalog.pg_current_xact_id())"
+        f" WHEN (NEW.xid <> pg_catalog.pg_current_xact_id() AND {_IS_NOT_COMPACTING})"
         f" EXECUTE FUNCTION {refuse}('positions are given: leave xid and seq out')"
     )
     yield (

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from skillstat_agg._appending import checked_events
 from skillstat_agg._buckets import Granularity, buckets_between, from_microseconds, microseconds
 from skillstat_agg._commits import Commit, CommitResult, Cursor
-from skillstat_agg._events import Event, Place, check_skill_id, checked_skill_ids
+from skillstat_agg._compacting import Reader, Segment, check_before, check_reader
+from skillstat_agg._events import Event, Place, Position, check_skill_id, checked_skill_ids
 from skillstat_agg._generations import Comparison, Extent, Sums, check_building
 from skillstat_agg._pages import Page, TalliedPage, check_bounds
 from skillstat_agg._projections import Projection
@@ -22,6 +23,7 @@ from skillstat_agg.backends.postgres import (
     _generations,
     _log,
     _moves,
+    _pruning,
     _schema,
     _stalls,
     _stats,
@@ -186,6 +188,61 @@ class PostgresEventStore:
     async def extent(self, upto: Place, /) -> Extent:
         """Return how much stands up to *upto*: see ``ExtentStore.extent``."""
         return await run(self._db, "extent", _log.measuring(self._names, upto))
+
+    async def register(self, reader: str, /) -> None:
+        """Make a reader known that begins at the start: see ``PruneStore.register``."""
+        check_reader(reader)
+        steps = _pruning.registering(self._names, reader, microseconds(self._clock()))
+        await run(self._db, "register", steps)
+
+    async def report(self, reader: str, place: Place, /) -> None:
+        """Say how far a reader has come: see ``PruneStore.report``."""
+        check_reader(reader)
+        steps = _pruning.reporting(self._names, reader, place, microseconds(self._clock()))
+        await run(self._db, "report", steps)
+
+    async def retire(self, reader: str, /) -> bool:
+        """Strike a reader off the list: see ``PruneStore.retire``."""
+        check_reader(reader)
+        return await run(self._db, "retire", _pruning.retiring(self._names, reader))
+
+    async def readers(self) -> tuple[Reader, ...]:
+        """Return who reads the log, by name: see ``PruneStore.readers``."""
+        return await run(self._db, "readers", _pruning.listing(self._names))
+
+    async def compactable(
+        self,
+        after: Position | None,
+        /,
+        *,
+        before: datetime | None,
+        limit: int,
+        upto: Position | None = None,
+        kept: Collection[Position] = (),
+    ) -> Segment | None:
+        """Return the next segment that could be made: see ``PruneStore.compactable``."""
+        check_bounds(limit=limit)
+        check_before(before)
+        steps = _pruning.planning(self._names, after, before, limit, upto, kept)
+        return await run(self._db, "compactable", steps)
+
+    async def compact(
+        self,
+        *,
+        before: datetime | None,
+        limit: int,
+        upto: Position | None = None,
+        kept: Collection[Position] = (),
+    ) -> Segment | None:
+        """Make the next run of events small: see ``PruneStore.compact``.
+
+        Writers and workers do not wait for it, but until it is over readers see no event that
+        was committed after it began.
+        """
+        check_bounds(limit=limit)
+        check_before(before)
+        steps = _pruning.compacting(self._names, before, limit, upto, kept)
+        return await run(self._db, "compact", steps)
 
     async def stall(self) -> Stall:
         """Return how many events wait for transactions that began before theirs, and for which.

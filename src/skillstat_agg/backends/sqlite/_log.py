@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeAlias
 
@@ -16,9 +15,10 @@ from skillstat_agg._appending import (
     drawn_fingerprints,
     unseen_events,
 )
-from skillstat_agg._buckets import EPOCH, Granularity, from_microseconds, microseconds
+from skillstat_agg._buckets import EPOCH, Granularity, microseconds
 from skillstat_agg._commits import CHECKSUM_RANGE
-from skillstat_agg._events import MAX_INTEGER, Event, Place, Position, RecordedEvent, check_deltas
+from skillstat_agg._compacting import Reader, Segment, check_before, check_reader
+from skillstat_agg._events import MAX_INTEGER, Event, Place, Position
 from skillstat_agg._generations import Extent
 from skillstat_agg._pages import Page, TalliedPage, check_bounds
 from skillstat_agg._projections import Projection
@@ -26,22 +26,24 @@ from skillstat_agg._stores import DAY_AHEAD, Appended
 from skillstat_agg._tallies import Tally
 from skillstat_agg.backends._clocks import Clock, utc_now
 from skillstat_agg.backends._records import events_before_nonsense
+from skillstat_agg.backends.sqlite import _pruning
 from skillstat_agg.backends.sqlite._lookups import rows_of
+from skillstat_agg.backends.sqlite._rows import (
+    READ,
+    Row,
+    decoded_deltas,
+    encoded_deltas,
+    position_text,
+    recorded,
+)
 from skillstat_agg.backends.sqlite._schema import check_schema
-from skillstat_agg.backends.sqlite._transactions import joining, reading
+from skillstat_agg.backends.sqlite._transactions import joining, reading, writing
 from skillstat_agg.errors import HistoryChangedError, InvalidEventError
 
-# What is selected has a + before it, which does nothing but make it an expression: converters
-# that the owner of the connection has declared for types of columns leave it alone.
 _INSERT = """
     INSERT INTO main.skillstat_events (
         skill_id, kind, occurred_at_us, event_id, deltas, note, recorded_at_us, fingerprint
     ) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_READ = """
-    SELECT +position, +skill_id, +kind, +occurred_at_us, +event_id, +deltas, +note,
-        +recorded_at_us, +fingerprint
-    FROM main.skillstat_events WHERE position > ? ORDER BY position LIMIT ?
 """
 _EXTENT = """
     SELECT count(*), sum(fingerprint), max(position) FROM (
@@ -50,6 +52,10 @@ _EXTENT = """
     )
 """
 _UP_TO = "SELECT count(*), sum(fingerprint) FROM main.skillstat_events WHERE position <= ?"
+_MORE_UP_TO = """
+    SELECT stands_for - 1, checksum - fingerprint FROM main.skillstat_events
+    WHERE position <= ? AND stands_for IS NOT NULL
+"""
 # The year 1 in microseconds is added first, so that the division never rounds towards zero.
 _PLAIN = """
     SELECT +skill_id, +kind, (occurred_at_us + ?) / ? - ? FROM main.skillstat_events
@@ -59,8 +65,14 @@ _CARRYING = """
     SELECT +skill_id, +kind, (occurred_at_us + ?) / ? - ?, +deltas FROM main.skillstat_events
     WHERE position > ? AND position <= ? AND deltas IS NOT NULL
 """
+# A compacted event is counted once by those above; this is how many more it stands for.
+_MORE = """
+    SELECT +skill_id, +kind, (occurred_at_us + ?) / ? - ?, +deltas, stands_for - 1,
+        checksum - fingerprint
+    FROM main.skillstat_events WHERE position > ? AND position <= ? AND stands_for IS NOT NULL
+"""
 _BEFORE_EPOCH_DAYS = EPOCH.toordinal()
-_Row: TypeAlias = tuple[int, str, str, int, str | None, str | None, str | None, int, int]
+_More: TypeAlias = tuple[str, str, int, str | None, int, int]
 
 
 class SQLiteEventStore:
@@ -117,7 +129,7 @@ class SQLiteEventStore:
             start = _start(sql, after, epoch)
             rows = self._rows(sql, start, min(limit, MAX_INTEGER))
             frontier = _last(sql)
-        events = events_before_nonsense(rows, _recorded, _position_text)
+        events = events_before_nonsense(rows, recorded, position_text)
         return Page(
             epoch=epoch,
             events=events,
@@ -125,15 +137,15 @@ class SQLiteEventStore:
             is_last=not rows or events[-1].position == frontier,
         )
 
-    def _rows(self, sql: sqlite3.Cursor, start: int, limit: int) -> list[_Row]:
+    def _rows(self, sql: sqlite3.Cursor, start: int, limit: int) -> list[Row]:
         """Return the rows of a page; text that is not UTF-8 comes as what no event can hold."""
         try:
-            return sql.execute(_READ, (start, limit)).fetchall()
+            return sql.execute(READ, (start, limit)).fetchall()
         except sqlite3.OperationalError as error:
             if not _is_undecodable(error):
                 raise
             self._db.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
-            return sql.execute(_READ, (start, limit)).fetchall()
+            return sql.execute(READ, (start, limit)).fetchall()
 
     def tally(
         self, after: Place | None, /, *, limit: int, granularity: Granularity
@@ -153,6 +165,7 @@ class SQLiteEventStore:
             frontier = _last(sql)
             counts: Counter[tuple[str, str, int]] = Counter()
             carrying: Counter[tuple[str, str, int, str]] = Counter()
+            more: list[_More] = []
             place = None
             if count:
                 before = _BEFORE_EPOCH_DAYS * timedelta(days=1) // granularity.length
@@ -161,24 +174,28 @@ class SQLiteEventStore:
                 try:
                     counts.update(sql.execute(_PLAIN, part))
                     carrying.update(sql.execute(_CARRYING, part))
+                    more = sql.execute(_MORE, part).fetchall()
                 except sqlite3.OperationalError as error:
                     if _is_undecodable(error):
                         return None
                     raise
                 place = Place(epoch, Position((last,)), _fingerprint_at(sql, last))
         tally = Tally(granularity, counts, {})
-        if carrying:
-            try:
+        try:
+            if carrying:
                 tally += Tally.of_groups(_decoded(carrying), granularity)
-            except InvalidEventError:
-                return None
+            if more:
+                tally += Tally.of_compacted(map(_more, more), granularity)
+        except InvalidEventError:
+            return None
         return TalliedPage(
             tally=tally,
-            count=count,
-            checksum=(checksum or 0) % CHECKSUM_RANGE,
+            count=count + sum(events for *_, events, _ in more),
+            checksum=((checksum or 0) + sum(marks for *_, marks in more)) % CHECKSUM_RANGE,
             place=place,
             frontier=frontier,
             is_last=place is None or place.position == frontier,
+            records=count,
         )
 
     def extent(self, upto: Place, /) -> Extent:
@@ -186,7 +203,82 @@ class SQLiteEventStore:
         with reading(self._db, "extent") as sql:
             last = _start(sql, upto, check_schema(sql))
             count, checksum = sql.execute(_UP_TO, (last,)).fetchone()
-        return Extent(count=count, checksum=(checksum or 0) % CHECKSUM_RANGE)
+            more = sql.execute(_MORE_UP_TO, (last,)).fetchall()
+        return Extent(
+            count=count + sum(events for events, _ in more),
+            checksum=((checksum or 0) + sum(marks for _, marks in more)) % CHECKSUM_RANGE,
+        )
+
+    def register(self, reader: str, /) -> None:
+        """Make a reader known that begins at the start: see ``PruneStore.register``."""
+        check_reader(reader)
+        with reading(self._db, "register") as sql:
+            check_schema(sql)
+            if _pruning.is_at_start(sql, reader):
+                return
+        with writing(self._db, "register") as sql:
+            _pruning.register(sql, reader, microseconds(self._clock()))
+
+    def report(self, reader: str, place: Place, /) -> None:
+        """Say how far a reader has come: see ``PruneStore.report``."""
+        check_reader(reader)
+        with writing(self._db, "report") as sql:
+            position = _start(sql, place, check_schema(sql))
+            _pruning.report(sql, reader, position, microseconds(self._clock()))
+
+    def retire(self, reader: str, /) -> bool:
+        """Strike a reader off the list: see ``PruneStore.retire``."""
+        check_reader(reader)
+        with writing(self._db, "retire") as sql:
+            check_schema(sql)
+            return _pruning.retire(sql, reader)
+
+    def readers(self) -> tuple[Reader, ...]:
+        """Return who reads the log, by name: see ``PruneStore.readers``."""
+        with reading(self._db, "readers") as sql:
+            check_schema(sql)
+            return _pruning.readers(sql)
+
+    def compactable(
+        self,
+        after: Position | None,
+        /,
+        *,
+        before: datetime | None,
+        limit: int,
+        upto: Position | None = None,
+        kept: Collection[Position] = (),
+    ) -> Segment | None:
+        """Return the next segment that could be made: see ``PruneStore.compactable``."""
+        check_bounds(limit=limit)
+        check_before(before)
+        with reading(self._db, "compactable") as sql:
+            check_schema(sql)
+            events = _pruning.next_events(sql, self._rows, after, before, limit, upto, kept)
+        return Segment.of(events, _pruning.made_of(events)) if events else None
+
+    def compact(
+        self,
+        *,
+        before: datetime | None,
+        limit: int,
+        upto: Position | None = None,
+        kept: Collection[Position] = (),
+    ) -> Segment | None:
+        """Make the next run of events small: see ``PruneStore.compact``.
+
+        The write lock is held meanwhile, so that nobody else writes, registers or reports.
+        """
+        check_bounds(limit=limit)
+        check_before(before)
+        with writing(self._db, "compact") as sql:
+            check_schema(sql)
+            events = _pruning.next_events(sql, self._rows, None, before, limit, upto, kept)
+            if not events:
+                return None
+            made = _pruning.made_of(events)
+            _pruning.exchange(sql, events, made)
+        return Segment.of(events, made)
 
 
 def _is_undecodable(error: sqlite3.OperationalError) -> bool:
@@ -236,7 +328,7 @@ def _rows(events: Sequence[Event], recorded_at_us: int) -> Iterator[tuple[object
             event.kind,
             microseconds(event.occurred_at),
             event.event_id,
-            None if event.deltas is None else json.dumps(dict(event.deltas), separators=(",", ":")),
+            None if event.deltas is None else encoded_deltas(event.deltas),
             event.note,
             recorded_at_us,
             fingerprint,
@@ -245,41 +337,14 @@ def _rows(events: Sequence[Event], recorded_at_us: int) -> Iterator[tuple[object
     )
 
 
-def _position_text(row: _Row) -> str:
-    return str(row[0])
-
-
-def _recorded(row: _Row) -> RecordedEvent:
-    position, skill_id, kind, occurred_at_us, event_id, deltas, note, recorded_at_us, mark = row
-    return RecordedEvent(
-        position=Position((position,)),
-        event=Event(
-            skill_id=skill_id,
-            kind=kind,
-            occurred_at=from_microseconds(occurred_at_us),
-            event_id=event_id,
-            deltas=None if deltas is None else _decoded_deltas(deltas),
-            note=note,
-        ),
-        recorded_at=from_microseconds(recorded_at_us),
-        fingerprint=mark,
-    )
+def _more(row: _More) -> tuple[str, str, int, Mapping[str, int] | None, int, int]:
+    """Return how many more events a compacted one stands for; what it carries is counted."""
+    skill_id, kind, bucket, deltas, count, _ = row
+    return skill_id, kind, bucket, None if deltas is None else decoded_deltas(deltas), 0, count
 
 
 def _decoded(
     groups: Mapping[tuple[str, str, int, str], int],
 ) -> Iterator[tuple[str, str, int, Mapping[str, int], int]]:
     for (skill_id, kind, bucket, deltas), count in groups.items():
-        yield skill_id, kind, bucket, _decoded_deltas(deltas), count
-
-
-def _decoded_deltas(text: str) -> Mapping[str, int]:
-    """Return the deltas that a row holds.
-
-    Raises:
-        InvalidEventError: If no event could carry them.
-    """
-    try:
-        return check_deltas(json.loads(text))
-    except (ValueError, RecursionError) as error:
-        raise InvalidEventError(f"deltas of a stored event: {error}") from error
+        yield skill_id, kind, bucket, decoded_deltas(deltas), count

@@ -18,6 +18,9 @@ LOWEST_SQLITE = (3, 34, 0)
 # ``building`` is empty for the numbers that serve. What is built beside them has a record and
 # tables of its own, and is copied to theirs in the end, under the names people join.
 #
+# An event whose ``stands_for`` is not NULL is a compacted one: its ``checksum`` is the sum of the
+# fingerprints of so many. Of an event as it was appended both are NULL.
+#
 # Integers are kept from becoming floats (what SQLite does on overflow) by CHECKs instead of
 # STRICT, which SQLite has had only since 3.37. length() of a text stops at a NUL character,
 # and that of a blob counts bytes.
@@ -50,12 +53,24 @@ TABLES = {
                 typeof(recorded_at_us) = 'integer'
                 AND recorded_at_us BETWEEN -62135596800000000 AND 253402300799999999),
             fingerprint INTEGER NOT NULL CHECK (
-                typeof(fingerprint) = 'integer' AND fingerprint BETWEEN 0 AND 4294967295)
+                typeof(fingerprint) = 'integer' AND fingerprint BETWEEN 0 AND 4294967295),
+            stands_for INTEGER CHECK (
+                typeof(stands_for) IN ('null', 'integer') AND stands_for > 0),
+            checksum INTEGER CHECK (
+                typeof(checksum) = typeof(stands_for) AND checksum >= 0)
         )
+    """,
+    "skillstat_events_compacted": """
+        CREATE INDEX main.skillstat_events_compacted ON skillstat_events (position)
+        WHERE stands_for IS NOT NULL
+    """,
+    "skillstat_compacting": """
+        CREATE TABLE main.skillstat_compacting (is_open INTEGER NOT NULL)
     """,
     "skillstat_events_in_order": """
         CREATE TRIGGER main.skillstat_events_in_order AFTER INSERT ON skillstat_events
         WHEN NEW.position <= (SELECT seq FROM sqlite_sequence WHERE name = 'skillstat_events')
+            AND NOT EXISTS (SELECT 1 FROM skillstat_compacting)
         BEGIN
             SELECT RAISE(ABORT, 'positions only grow: leave the position of an event out');
         END
@@ -68,6 +83,7 @@ TABLES = {
     """,
     "skillstat_events_stay": """
         CREATE TRIGGER main.skillstat_events_stay BEFORE DELETE ON skillstat_events
+        WHEN NOT EXISTS (SELECT 1 FROM skillstat_compacting)
         BEGIN
             SELECT RAISE(ABORT, 'events stay: append a retraction');
         END
@@ -83,6 +99,13 @@ TABLES = {
         BEGIN
             SELECT RAISE(ABORT, 'an event id names one fact for ever');
         END
+    """,
+    "skillstat_readers": """
+        CREATE TABLE main.skillstat_readers (
+            reader TEXT NOT NULL PRIMARY KEY,
+            position INTEGER CHECK (typeof(position) IN ('null', 'integer')),
+            reported_at_us INTEGER NOT NULL
+        ) WITHOUT ROWID
     """,
     "skillstat_cursors": """
         CREATE TABLE main.skillstat_cursors (

@@ -1,7 +1,6 @@
 """The checks, in the order in which they are tried.
 
 A module has a tuple ``CHECKS``, of one family or, where that is large, of a part of it. Families
-of operations that the contract does not have yet (prune) get modules of their own beside these.
 """
 
 from __future__ import annotations
@@ -25,6 +24,8 @@ from skillstat_agg.testing.checks import (
     opened,
     parking,
     projections,
+    pruning,
+    pruning_beside,
     pushdown,
     rebuilding,
     rebuilding_inside,
@@ -71,6 +72,8 @@ FAMILIES = (
     verifying,
     snapshots,
     pushdown,
+    pruning,
+    pruning_beside,
     sizes,
     writers,
 )

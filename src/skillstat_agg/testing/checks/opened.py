@@ -44,6 +44,17 @@ def _operations(client: Handle) -> Mapping[str, Callable[[], object]]:
         }
     if isinstance(events, TalliedEvents):
         found["tally"] = partial(events.tally, None, limit=10, granularity=Granularity.DAY)
+    if client.can_prune:
+        log, place = client.log, stats.cursor().place
+        assert place is not None
+        found |= {
+            "register": partial(log.register, "another"),
+            "report": partial(log.report, "another", place),
+            "retire": partial(log.retire, "skill_stats"),
+            "readers": log.readers,
+            "compactable": partial(log.compactable, None, before=None, limit=10),
+            "compact": partial(log.compact, before=None, limit=10),
+        }
     return found
 
 

@@ -64,16 +64,17 @@ def _check_same(
         return
     case.saw(TALLIED)
     last = page.events[-1] if page.events else None
-    wanted = Tally.of((recorded.event for recorded in page.events), granularity)
+    wanted = Tally.of_recorded(page.events, granularity)
     after = "the beginning" if place is None else str(place.position)
     for what, expected, actual in (
-        ("count", len(page.events), tallied.count),
+        ("count", sum(recorded.count for recorded in page.events), tallied.count),
+        ("records", len(page.events), tallied.records),
         ("tally.granularity", granularity, tallied.tally.granularity),
         ("tally.counts", dict(wanted.counts), dict(tallied.tally.counts)),
         ("tally.carried", dict(wanted.carried), dict(tallied.tally.carried)),
         (
             "checksum",
-            sum(recorded.fingerprint for recorded in page.events) % CHECKSUM_RANGE,
+            sum(recorded.checksum for recorded in page.events) % CHECKSUM_RANGE,
             tallied.checksum,
         ),
         (
@@ -247,4 +248,24 @@ def push_05(case: AnyCase) -> None:
     _check_same(case, client, None, EVERYTHING, Granularity.DAY)
 
 
-CHECKS = (push_01, push_02, push_03, push_04, push_05)
+@check(
+    "PUSH-06",
+    "same_tally",
+    "compacted events are tallied for all that they stand for",
+    witness=TALLIED,
+    needs=["tally", "prune"],
+)
+def push_06(case: AnyCase) -> None:
+    """A part of a log is made small; pages begin and end inside of it, and behind it."""
+    client = case.client("w")
+    client.append(*case.pick(*_logs(case)[1:2], case.downloads("aabab")))
+    clears = [{"all_time": amount, "current": -amount} for amount in (5, 7, 5)]
+    client.append(*(case.event("a", "install_clear", deltas=deltas) for deltas in clears))
+    client.drain()
+    client.prune(limit=case.pick(3, 100))
+    client.append(*case.downloads("ab"), case.event("a", "install_clear", deltas=clears[0]))
+    place, limit = _place(case, client), case.pick(1, 2, 3, 100)
+    _check_same(case, client, place, limit, case.pick(*Granularity))
+
+
+CHECKS = (push_01, push_02, push_03, push_04, push_05, push_06)

@@ -16,6 +16,7 @@ from typing_extensions import Protocol
 from skillstat_agg._stores import EventStore, StatsStore
 from skillstat_agg.backends.memory import MemoryDatabase, MemoryEventStore, MemoryStatsStore
 from skillstat_agg.errors import StoreUnavailableError
+from skillstat_agg.testing._clients import PRUNING
 from skillstat_agg.testing._harness import (
     AnyHarness,
     Client,
@@ -61,7 +62,7 @@ class OpeningStore(EventStore, Protocol):
 
 
 FURTHER = frozenset({"extent", "sums", "building", "swap", "discard", "differences"})
-"""What the stores in memory can do beyond the two protocols."""
+"""What the stores in memory can do beyond the two protocols, beside making events small."""
 
 
 class Plain:
@@ -69,14 +70,19 @@ class Plain:
 
     A broken store has them from the one in memory, where they keep the laws that it breaks: they
     would fail checks that are not about its mistake.
+
+    Args:
+        store: The store.
+        hidden: What it does not show.
     """
 
-    def __init__(self, store: object) -> None:
+    def __init__(self, store: object, hidden: frozenset[str] = FURTHER | PRUNING) -> None:
         self._store = store
+        self._hidden = hidden
 
     def __getattr__(self, name: str) -> Any:
         """Return what the store has of this name."""
-        if name in FURTHER:
+        if name in self._hidden:
             raise AttributeError(name)
         return getattr(self._store, name)
 
@@ -107,6 +113,7 @@ def broken(
     writers: Writers = Writers.HORIZON,
     io: bool = False,
     further: bool = False,
+    prunes: bool = False,
 ) -> AnyHarness:
     """Return a harness of stores over a database in memory; what is not given keeps every law.
 
@@ -117,6 +124,7 @@ def broken(
         writers: How the log claims to order open appends.
         io: Whether one of the stores calls ``Setting.io``.
         further: Whether the stores show what they can do beyond the two protocols.
+        prunes: Whether the event store shows how it makes events small.
     """
 
     @contextmanager
@@ -134,7 +142,9 @@ def broken(
 
         try:
             numbers = stats(there, setting)
-            shown: tuple[Any, Any] = (log, numbers) if further else (Plain(log), Plain(numbers))
+            hidden = frozenset() if further else FURTHER
+            of_log = hidden if prunes else hidden | PRUNING
+            shown: tuple[Any, Any] = (Plain(log, of_log), Plain(numbers, hidden))
             yield Client(events=shown[0], stats=shown[1], begin=begin)
         finally:
             for opened in begun:

@@ -24,8 +24,10 @@ class ContentMarks(Log):
         self, pending: Pending, events: Iterable[Event], max_ahead: timedelta
     ) -> Appended:
         appended = super()._allocate(pending, events, max_ahead)
+        marks = [crc32(repr(row.event).encode()) for row in pending.events]
         pending.events[:] = [
-            attrs.evolve(row, fingerprint=crc32(repr(row.event).encode())) for row in pending.events
+            attrs.evolve(row, fingerprint=mark, checksum=mark)
+            for row, mark in zip(pending.events, marks, strict=True)
         ]
         return appended
 

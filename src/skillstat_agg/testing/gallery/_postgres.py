@@ -17,7 +17,7 @@ from skillstat_agg._events import MAX_INTEGER, Event, Place, Position, RecordedE
 from skillstat_agg._pages import Page, check_bounds
 from skillstat_agg._stores import DAY_AHEAD, Appended
 from skillstat_agg.backends.postgres import PostgresEventStore
-from skillstat_agg.backends.postgres._log import GIVEN, _recorded
+from skillstat_agg.backends.postgres._log import STORED, recorded
 from skillstat_agg.backends.postgres._names import Query
 from skillstat_agg.backends.postgres._running import run
 from skillstat_agg.backends.postgres._schema import LOG, Steps, checked_log
@@ -65,7 +65,7 @@ class NumberUnderHorizon:
                 'mark', (SELECT fingerprint FROM {log} WHERE seq = %s),
                 'frontier', (SELECT max(seq) FROM readable),
                 'events', (SELECT coalesce(json_agg(
-                    json_build_array(xid::text, seq, {GIVEN}) ORDER BY seq), '[]') FROM page)
+                    json_build_array(xid::text, seq, {STORED}) ORDER BY seq), '[]') FROM page)
             )::text
             """,
             (seq, limit, seq),
@@ -102,8 +102,8 @@ def _page(answer: Mapping[str, Any], after: Place | None) -> Page:
 
 
 def _numbered(row: list[Any]) -> RecordedEvent:
-    recorded = _recorded(row)
-    return attrs.evolve(recorded, position=Position(recorded.position[1:]))
+    found = recorded(row)
+    return attrs.evolve(found, position=Position(found.position[1:]))
 
 
 def _on_postgres(right: AnyHarness, broken: type[NumberUnderHorizon]) -> AnyHarness:

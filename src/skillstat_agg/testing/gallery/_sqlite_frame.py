@@ -20,8 +20,9 @@ from skillstat_agg.backends.sqlite._stats import _forgotten
 from skillstat_agg.backends.sqlite._transactions import translated
 from skillstat_agg.errors import CursorConflictError
 from skillstat_agg.testing import harnesses
+from skillstat_agg.testing._clients import PRUNING
 from skillstat_agg.testing._harness import AnyHarness, Client, JoinedAppend, Setting
-from skillstat_agg.testing.gallery._frame import Plain
+from skillstat_agg.testing.gallery._frame import FURTHER, Plain
 
 AS_THEY_ARE: Mapping[str, str] = MappingProxyType({})
 
@@ -61,6 +62,7 @@ def on_sqlite(
     tables: Mapping[str, str] = AS_THEY_ARE,
     index: str = "",
     io: bool = False,
+    prunes: bool = False,
 ) -> AnyHarness:
     """Return a harness of stores on an SQLite file; what is not given keeps every law.
 
@@ -70,6 +72,7 @@ def on_sqlite(
         tables: What stands otherwise in the statements that made the tables.
         index: A statement that makes an index.
         io: Whether the statements are I/O points.
+        prunes: Whether the mistake is about making events small.
     """
     right = harnesses.sqlite
 
@@ -90,7 +93,8 @@ def on_sqlite(
                 return attrs.evolve(held, events=log)
 
             numbers = stats(db, setting.projection, clock=setting.clock)
-            shown: tuple[Any, Any] = (Plain(log), Plain(numbers))
+            hidden = FURTHER if prunes else FURTHER | PRUNING
+            shown: tuple[Any, Any] = (Plain(log, hidden), Plain(numbers))
             yield Client(events=shown[0], stats=shown[1], begin=begin)
 
     return attrs.evolve(right, client=client, io=io)

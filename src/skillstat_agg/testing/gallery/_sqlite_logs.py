@@ -21,11 +21,10 @@ from skillstat_agg.backends.sqlite._log import (
     _INSERT,
     _known,
     _last,
-    _position_text,
-    _recorded,
     _rows,
     _start,
 )
+from skillstat_agg.backends.sqlite._rows import position_text, recorded
 from skillstat_agg.backends.sqlite._schema import check_schema
 from skillstat_agg.backends.sqlite._transactions import joining, reading, translated
 from skillstat_agg.errors import OpenTransactionError
@@ -108,7 +107,7 @@ class ReadsUncommitted:
                 frontier = _last(sql)
             finally:
                 sql.execute("PRAGMA read_uncommitted = 0")
-        events = events_before_nonsense(rows, _recorded, _position_text)
+        events = events_before_nonsense(rows, recorded, position_text)
         is_last = not events or events[-1].position == frontier
         return Page(epoch=epoch, events=events, frontier=frontier, is_last=is_last)
 

@@ -1,0 +1,59 @@
+"""``skillstat readers``."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import click
+
+from skillstat_agg import PruneStore
+from skillstat_agg.cli._database import Database
+from skillstat_agg.cli._errors import failure
+from skillstat_agg.cli._options import database_options, example, json_option
+from skillstat_agg.cli._output import print_json, print_table
+
+
+@click.command(
+    epilog=example(
+        "skillstat readers --db stats.db",
+        "skillstat readers --db stats.db --retire old_stats",
+    )
+)
+@database_options
+@click.option("--retire", "retired", metavar="NAME", help="Strike this reader off the list.")
+@json_option
+def readers(database: Database, *, retired: str | None, as_json: bool) -> None:
+    """Show who reads the log, and how far each has come.
+
+    A reader is a projection that was drained once. What one of them has not counted is not
+    made small by skillstat prune. Its position is what it has reported last; it may have come
+    farther. One that will never come back is struck off with --retire: if it does come back, it
+    is refused where it cannot go on.
+    """
+    with database.opened() as db:
+        log = cast(PruneStore, db.events())
+        if retired is not None and not log.retire(retired):
+            raise failure(f"the log has no reader {retired!r}; skillstat readers shows them")
+        found = log.readers()
+    if as_json:
+        print_json(
+            {
+                reader.name: {
+                    "position": None if reader.position is None else str(reader.position),
+                    "reported_at": reader.reported_at.isoformat(),
+                }
+                for reader in found
+            }
+        )
+        return
+    print_table(
+        ["reader", "position", "reported at"],
+        [
+            (
+                reader.name,
+                "start" if reader.position is None else str(reader.position),
+                reader.reported_at.isoformat(),
+            )
+            for reader in found
+        ],
+    )
