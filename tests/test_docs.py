@@ -34,6 +34,7 @@ from skillstat_agg import (
     EventStore,
     ExtentStore,
     GenerationStore,
+    PruneStore,
     RetentionStore,
     StatsStore,
     SumStore,
