@@ -41,6 +41,10 @@ MODULES = {
     "_retention": ["expire"],
     "_scheduling": ["run_every"],
     "_verifying": ["verify", "verify_fully", "_verified", "_caught_up"],
+    "_series": ["series"],
+    "_leaderboards": ["leaderboard"],
+    "_boards": ["publish", "read_board", "read_on"],
+    "_owners": ["owner_totals"],
 }
 TWINS = [(module, name) for module, names in MODULES.items() for name in names]
 PROTOCOLS = [
@@ -52,6 +56,9 @@ PROTOCOLS = [
     "RetentionStore",
     "SumStore",
     "GenerationStore",
+    "SeriesStore",
+    "RankStore",
+    "BoardStore",
 ]
 
 in_every_site = pytest.mark.parametrize("site_of", SITES.values(), ids=SITES)

@@ -22,6 +22,7 @@ ERRORS = [
         errors.InvalidBoundError("page", "0"),
         "page must be a whole number of at least 1, not 0",
     ),
+    (errors.InvalidBoardError("at least one board is needed"), "at least one board is needed"),
     (
         errors.UnlikeTalliesError("hour", "day"),
         "a tally by hour and a tally by day do not add",
@@ -151,6 +152,7 @@ def test_an_exception_survives_pickle_and_copy(error, message):
         (errors.InvalidEventError, ValueError),
         (errors.InvalidProjectionError, ValueError),
         (errors.InvalidBoundError, ValueError),
+        (errors.InvalidBoardError, ValueError),
         (errors.UnlikeTalliesError, TypeError),
         (errors.OutOfRangeError, OverflowError),
     ],

@@ -1,6 +1,21 @@
 """Exactly-once counters from an event log."""
 
 from skillstat_agg._appending import checked_events, content_digests, unseen_events
+from skillstat_agg._boards import (
+    KEPT,
+    BoardPage,
+    BoardRead,
+    BoardStore,
+    ExpiredToken,
+    InvalidToken,
+    NoBoard,
+    Publication,
+    StaleBoard,
+    StoredBoard,
+    publish,
+    read_board,
+    read_on,
+)
 from skillstat_agg._buckets import Granularity, bucket_of, bucket_start, start_of
 from skillstat_agg._commits import CHECKSUM_RANGE, Commit, CommitResult, Cursor
 from skillstat_agg._compacting import Reader, Segment, compacted, first_part, slowest
@@ -22,10 +37,20 @@ from skillstat_agg._generations import (
     row_differences,
     swapped,
 )
+from skillstat_agg._leaderboards import (
+    BoardEntry,
+    Leaderboard,
+    Order,
+    Ranked,
+    RankStore,
+    leaderboard,
+)
+from skillstat_agg._owners import OwnerTotal, OwnerTotals, owner_totals
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import SKILL_STATS, Projection
 from skillstat_agg._pruning import DEFAULT_SEGMENT, PruneReport, plan_prune, prune
 from skillstat_agg._quarantine import ParkedEvent, Quarantine, Uncountable
+from skillstat_agg._ranges import Buckets
 from skillstat_agg._rebuilding import RebuildReport, rebuild
 from skillstat_agg._retention import ROWS_PER_STEP, expire
 from skillstat_agg._scheduling import (
@@ -34,6 +59,7 @@ from skillstat_agg._scheduling import (
     RunReport,
     run_every,
 )
+from skillstat_agg._series import MAX_BUCKETS, RollupsOf, Series, SeriesStore, series
 from skillstat_agg._signals import Stop, stop_on
 from skillstat_agg._stores import (
     DAY_AHEAD,
@@ -58,12 +84,19 @@ __all__ = [
     "DAY_AHEAD",
     "DEFAULT_PAGE",
     "DEFAULT_SEGMENT",
+    "KEPT",
+    "MAX_BUCKETS",
     "MOST_DIFFERENCES",
     "RETIRED",
     "ROWS_PER_STEP",
     "SKILL_STATS",
     "TRANSIENT",
     "Appended",
+    "BoardEntry",
+    "BoardPage",
+    "BoardRead",
+    "BoardStore",
+    "Buckets",
     "Carried",
     "Commit",
     "CommitResult",
@@ -77,12 +110,19 @@ __all__ = [
     "Event",
     "EventStore",
     "Expired",
+    "ExpiredToken",
     "Extent",
     "ExtentStore",
     "Failure",
     "FoldReport",
     "GenerationStore",
     "Granularity",
+    "InvalidToken",
+    "Leaderboard",
+    "NoBoard",
+    "Order",
+    "OwnerTotal",
+    "OwnerTotals",
     "Page",
     "ParkedEvent",
     "Place",
@@ -90,17 +130,25 @@ __all__ = [
     "Projection",
     "PruneReport",
     "PruneStore",
+    "Publication",
     "Quarantine",
+    "RankStore",
+    "Ranked",
     "Reader",
     "RebuildReport",
     "RecordedEvent",
     "RetentionStore",
     "Rollups",
+    "RollupsOf",
     "RunReport",
     "Segment",
+    "Series",
+    "SeriesStore",
     "SkillstatError",
+    "StaleBoard",
     "StatsStore",
     "Stop",
+    "StoredBoard",
     "SumStore",
     "Sums",
     "TalliedPage",
@@ -120,11 +168,17 @@ __all__ = [
     "expire",
     "first_part",
     "fold_page",
+    "leaderboard",
+    "owner_totals",
     "plan_prune",
     "prune",
+    "publish",
+    "read_board",
+    "read_on",
     "rebuild",
     "row_differences",
     "run_every",
+    "series",
     "shown",
     "slowest",
     "start_of",

@@ -57,6 +57,13 @@ class Totals(Mapping[str, Counters]):
     cursor: Cursor = attrs.field(repr=False)
     by_skill: Mapping[str, Counters]
 
+    def in_order(self, skill_ids: Iterable[str]) -> list[tuple[str, Counters | None]]:
+        """Return the sums of these skills in this order; None: no event of it was counted.
+
+        So what is unknown is told from what is zero.
+        """
+        return [(skill, self.by_skill.get(skill)) for skill in skill_ids]
+
     def __getitem__(self, skill_id: str) -> Counters:
         return self.by_skill[skill_id]
 

@@ -60,6 +60,22 @@ class InvalidBoundError(SkillstatError, ValueError):
 
 
 @attrs.define(slots=False)
+class InvalidBoardError(SkillstatError, ValueError):
+    """A board cannot be published or read as asked. Nothing was stored.
+
+    Reaction: correct the call.
+
+    Attributes:
+        reason: What is wrong, as a sentence without a full stop.
+    """
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@attrs.define(slots=False)
 class UnlikeTalliesError(SkillstatError, TypeError):
     """Two tallies of unlike granularity were to be added. They have no sum."""
 

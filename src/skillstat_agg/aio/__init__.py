@@ -1,21 +1,28 @@
 """The asynchronous twin: the same functions over stores whose methods are coroutines.
 
-The laws of the stores are those of `skillstat_agg.EventStore`, `StatsStore` and the further
-abilities beside them; only the calls are awaited. The text of the functions is that of the
-synchronous ones with ``async`` and ``await``, and a test holds the two equal, module by module.
+The laws of the stores are those of the protocols of the same names in `skillstat_agg`; only the
+calls are awaited. The text of the functions is that of the synchronous ones with ``async`` and
+``await``, and a test holds the two equal, module by module.
 """
 
+from skillstat_agg.aio._boards import publish, read_board, read_on
 from skillstat_agg.aio._folding import drain, fold_page
+from skillstat_agg.aio._leaderboards import leaderboard
+from skillstat_agg.aio._owners import owner_totals
 from skillstat_agg.aio._pruning import plan_prune, prune
 from skillstat_agg.aio._rebuilding import rebuild
 from skillstat_agg.aio._retention import expire
 from skillstat_agg.aio._scheduling import run_every
+from skillstat_agg.aio._series import series
 from skillstat_agg.aio._stores import (
+    BoardStore,
     EventStore,
     ExtentStore,
     GenerationStore,
     PruneStore,
+    RankStore,
     RetentionStore,
+    SeriesStore,
     StatsStore,
     SumStore,
     TallyStore,
@@ -23,21 +30,30 @@ from skillstat_agg.aio._stores import (
 from skillstat_agg.aio._verifying import verify, verify_fully
 
 __all__ = [
+    "BoardStore",
     "EventStore",
     "ExtentStore",
     "GenerationStore",
     "PruneStore",
+    "RankStore",
     "RetentionStore",
+    "SeriesStore",
     "StatsStore",
     "SumStore",
     "TallyStore",
     "drain",
     "expire",
     "fold_page",
+    "leaderboard",
+    "owner_totals",
     "plan_prune",
     "prune",
+    "publish",
+    "read_board",
+    "read_on",
     "rebuild",
     "run_every",
+    "series",
     "verify",
     "verify_fully",
 ]

@@ -7,14 +7,18 @@ from datetime import datetime, timedelta
 
 from typing_extensions import Protocol, runtime_checkable
 
+from skillstat_agg._boards import BoardRead, Publication
 from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._compacting import Reader, Segment
 from skillstat_agg._events import Event, Place, Position
 from skillstat_agg._generations import Comparison, Extent, Sums
+from skillstat_agg._leaderboards import Order, Ranked
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
+from skillstat_agg._ranges import Buckets
+from skillstat_agg._series import RollupsOf
 from skillstat_agg._stores import Appended, Expired, Rollups, Totals
 
 
@@ -128,6 +132,52 @@ class StatsStore(Protocol):
 
 
 @runtime_checkable
+class SeriesStore(Protocol):
+    """Rollups of many skills: the law and method of `skillstat_agg.SeriesStore`, awaited."""
+
+    @property
+    def projection(self) -> Projection:
+        """The projection whose stats these are."""
+        ...
+
+    async def rollups_of(self, skill_ids: Iterable[str], over: Buckets, /) -> RollupsOf:
+        """Return the rollups of these skills."""
+        ...
+
+
+@runtime_checkable
+class RankStore(Protocol):
+    """Skills in order: the laws and method of `skillstat_agg.RankStore`, awaited."""
+
+    @property
+    def projection(self) -> Projection:
+        """The projection whose stats these are."""
+        ...
+
+    async def ranked(self, order: Order, /, *, limit: int) -> Ranked:
+        """Return the first *limit* skills in an order, from one snapshot."""
+        ...
+
+
+@runtime_checkable
+class BoardStore(Protocol):
+    """Published boards: the laws and methods of `skillstat_agg.BoardStore`, awaited."""
+
+    @property
+    def projection(self) -> Projection:
+        """The projection whose stats these are."""
+        ...
+
+    async def publish(self, publication: Publication, /) -> int:
+        """Store the boards, and drop the versions that are not kept; return the version."""
+        ...
+
+    async def board(
+        self, name: str, /, *, version: int | None, after: int, limit: int
+    ) -> BoardRead:
+        """Return a part of a published board, from one snapshot."""
+
+
 class RetentionStore(Protocol):
     """Rollups that expire: the law and method of `skillstat_agg.RetentionStore`, awaited."""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
+from skillstat_agg._boards import StoredBoard
 from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Cursor
 from skillstat_agg._compacting import Reader
@@ -55,6 +56,8 @@ class MemoryDatabase:
         # The stats, by name of the projection; what is built beside them as ``name/building``.
         self._stats: dict[str, Stats] = {}
         self._forgotten: frozenset[str] = frozenset()
+        # Published boards, by projection and name; the last version of each is its last.
+        self._boards: Mapping[str, Mapping[str, tuple[StoredBoard, ...]]] = {}
 
     def copy(self) -> MemoryDatabase:
         """Return a copy, as a backup would hold it: without the appends that are open."""
@@ -73,7 +76,7 @@ class MemoryDatabase:
         with self._lock:
             visible, stats = tuple(self._visible), dict(self._stats)
             log = self._last, visible, dict(self._digests), dict(self._readers)
-            return log, self._compacted_to, stats, self._forgotten
+            return log, self._compacted_to, stats, self._forgotten, self._boards
 
     def _first_unseen(self) -> Iterable[RecordedEvent]:
         """Return the first event of each append that is open and has one."""

@@ -9,6 +9,7 @@ from datetime import datetime
 
 import attrs
 
+from skillstat_agg._boards import BoardRead, Publication
 from skillstat_agg._buckets import Granularity, buckets_between, start_of
 from skillstat_agg._commits import Commit, CommitResult, Cursor, check_readable
 from skillstat_agg._events import (
@@ -26,11 +27,15 @@ from skillstat_agg._generations import (
     row_differences,
     swapped,
 )
+from skillstat_agg._leaderboards import Order, Ranked
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
+from skillstat_agg._ranges import Buckets
+from skillstat_agg._series import RollupsOf
 from skillstat_agg._stores import Counters, Expired, Rollups, Totals
 from skillstat_agg.backends._clocks import Clock, utc_now
+from skillstat_agg.backends.memory import _reading
 from skillstat_agg.backends.memory._database import MemoryDatabase, Stats
 from skillstat_agg.errors import (
     CursorConflictError,
@@ -208,6 +213,10 @@ class MemoryStatsStore:
             self._database._forgotten |= {skill_id}
             for name, stats in self._database._stats.items():
                 self._database._stats[name] = _without(stats, skill_id, now)
+            self._database._boards = {
+                name: _reading.without(boards, skill_id)
+                for name, boards in self._database._boards.items()
+            }
             return True
 
     def sums(self) -> Sums:
@@ -273,6 +282,38 @@ class MemoryStatsStore:
             differences=found[:limit],
             is_complete=len(found) <= limit,
         )
+
+    def rollups_of(self, skill_ids: Iterable[str], over: Buckets, /) -> RollupsOf:
+        """Return the rollups of these skills: see ``SeriesStore.rollups_of``."""
+        wanted = checked_skill_ids(skill_ids)
+        self._projection.check_granularity(over.granularity)
+        stats = self._stats()
+        check_readable(stats.cursor, self._projection)
+        return _reading.rollups_of(stats, self._projection.columns, wanted, over)
+
+    def ranked(self, order: Order, /, *, limit: int) -> Ranked:
+        """Return the first skills in an order: see ``RankStore.ranked``."""
+        check_bounds(limit=limit)
+        order.check(self._projection)
+        stats = self._stats()
+        check_readable(stats.cursor, self._projection)
+        return _reading.ranked(stats, order, limit)
+
+    def publish(self, publication: Publication, /) -> int:
+        """Store the boards: see ``BoardStore.publish``."""
+        publication.check(self._projection)
+        with self._database._lock:
+            database, name = self._database, self._projection.name
+            boards, version = _reading.published(
+                database._boards.get(name, {}), publication, database._forgotten, self._clock()
+            )
+            database._boards = {**database._boards, name: boards}
+            return version
+
+    def board(self, name: str, /, *, version: int | None, after: int, limit: int) -> BoardRead:
+        """Return a part of a published board: see ``BoardStore.board``."""
+        boards = self._database._boards.get(self._projection.name, {})
+        return _reading.part_of(boards, name, version, after, limit, self._clock())
 
     def _key_of(self, building: str) -> str:
         return f"{self._projection.name}/{building}"

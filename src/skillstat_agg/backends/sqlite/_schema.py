@@ -133,6 +133,28 @@ TABLES = {
             forgotten_at_us INTEGER NOT NULL
         ) WITHOUT ROWID
     """,
+    "skillstat_boards": """
+        CREATE TABLE main.skillstat_boards (
+            projection TEXT NOT NULL,
+            board TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            generated_at_us INTEGER NOT NULL,
+            max_age_us INTEGER,
+            seal TEXT NOT NULL,
+            PRIMARY KEY (projection, board, version)
+        ) WITHOUT ROWID
+    """,
+    "skillstat_board_entries": """
+        CREATE TABLE main.skillstat_board_entries (
+            projection TEXT NOT NULL,
+            board TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            rank INTEGER NOT NULL,
+            skill_id TEXT NOT NULL,
+            numbers TEXT NOT NULL,
+            PRIMARY KEY (projection, board, version, rank)
+        ) WITHOUT ROWID
+    """,
     # The number keeps the order of positions, which as texts have none.
     "skillstat_parked": """
         CREATE TABLE main.skillstat_parked (

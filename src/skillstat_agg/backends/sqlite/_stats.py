@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 
 import attrs
 
+from skillstat_agg._boards import BoardRead, Publication
 from skillstat_agg._buckets import (
     Granularity,
     buckets_between,
@@ -18,12 +19,16 @@ from skillstat_agg._buckets import (
 from skillstat_agg._commits import Commit, CommitResult, Cursor, check_readable, stored_projection
 from skillstat_agg._events import MAX_INTEGER, check_skill_id, checked_skill_ids
 from skillstat_agg._generations import Comparison, Sums, check_building, swapped
+from skillstat_agg._leaderboards import Order, Ranked
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
+from skillstat_agg._ranges import Buckets
+from skillstat_agg._series import RollupsOf
 from skillstat_agg._stores import Expired, Rollups, Totals
 from skillstat_agg.backends._clocks import Clock, utc_now
 from skillstat_agg.backends._records import tables_of
+from skillstat_agg.backends.sqlite import _boards, _reading
 from skillstat_agg.backends.sqlite._adding import apply, bucket_text
 from skillstat_agg.backends.sqlite._expiring import delete_before, end_of_step
 from skillstat_agg.backends.sqlite._generations import (
@@ -204,6 +209,7 @@ class SQLiteStatsStore:
             there = sql.execute("SELECT +projection, +building FROM main.skillstat_cursors")
             for name, building in there.fetchall():
                 _drop(sql, name, skill_id, now, building)
+            _boards.drop(sql, skill_id)
         return True
 
     def sums(self) -> Sums:
@@ -256,6 +262,39 @@ class SQLiteStatsStore:
         check_bounds(limit=limit)
         with reading(self._db, "differences") as sql:
             return comparison(sql, self._serving(sql), self._built(sql, name), limit)
+
+    def rollups_of(self, skill_ids: Iterable[str], over: Buckets, /) -> RollupsOf:
+        """Return the rollups of these skills: see ``SeriesStore.rollups_of``."""
+        wanted = checked_skill_ids(skill_ids)
+        self._projection.check_granularity(over.granularity)
+        with reading(self._db, "rollups_of") as sql:
+            cursor = self._cursor(sql)
+            stored = check_readable(cursor, self._projection)
+            columns = _columns(self._projection.columns, stored.columns)
+            return _reading.rollups_of(sql, cursor, self._tables, columns, wanted, over)
+
+    def ranked(self, order: Order, /, *, limit: int) -> Ranked:
+        """Return the first skills in an order: see ``RankStore.ranked``."""
+        check_bounds(limit=limit)
+        order.check(self._projection)
+        with reading(self._db, "ranked") as sql:
+            cursor = self._cursor(sql)
+            stored = check_readable(cursor, self._projection)
+            return _reading.ranked(sql, cursor, self._tables, stored, order, limit)
+
+    def publish(self, publication: Publication, /) -> int:
+        """Store the boards: see ``BoardStore.publish``."""
+        publication.check(self._projection)
+        with writing(self._db, "publish") as sql:
+            self._cursor(sql)
+            return _boards.publish(sql, self._projection.name, publication, self._now(), _forgotten)
+
+    def board(self, name: str, /, *, version: int | None, after: int, limit: int) -> BoardRead:
+        """Return a part of a published board: see ``BoardStore.board``."""
+        with reading(self._db, "board") as sql:
+            self._cursor(sql)
+            part = (version, after, limit)
+            return _boards.part_of(sql, self._projection.name, name, part, self._now())
 
     @property
     def _tables(self) -> str:
