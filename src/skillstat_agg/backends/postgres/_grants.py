@@ -31,7 +31,7 @@ def append_grants_sql(role: str, *, schema: str = SCHEMA) -> LiteralString:
 
 
 def worker_grants_sql(role: str, *projections: Projection, schema: str = SCHEMA) -> LiteralString:
-    """Return the script that lets a role fold, read, verify and forget, but not append.
+    """Return the script that lets a role fold, read, publish, verify and forget, but not append.
 
     A rebuild and a full verify make tables: `rebuild_grants_sql`.
 
@@ -55,6 +55,8 @@ def worker_grants_sql(role: str, *projections: Projection, schema: str = SCHEMA)
         f"GRANT SELECT, INSERT, UPDATE ON {names['skillstat_readers']} TO {to}",
         f"GRANT SELECT, UPDATE ON {names['skillstat_cursors']} TO {to}",
         f"GRANT SELECT, INSERT ON {names['skillstat_forgotten']} TO {to}",
+        f"GRANT SELECT, INSERT, DELETE ON {names['skillstat_boards']},"
+        f" {names['skillstat_board_entries']} TO {to}",
         f"GRANT SELECT, INSERT, DELETE ON {names['skillstat_parked']} TO {to}",
         *(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {to}" for table in tables),
     )

@@ -177,6 +177,24 @@ def cursor_tables(names: Names) -> Iterable[str]:
     skill_id text COLLATE "C" PRIMARY KEY,
     forgotten_at_us bigint NOT NULL
 )"""
+    yield f"""CREATE TABLE {names["skillstat_boards"]} (
+    projection text COLLATE "C" NOT NULL,
+    board text COLLATE "C" NOT NULL,
+    version bigint NOT NULL,
+    generated_at_us bigint NOT NULL,
+    max_age_us bigint,
+    seal text NOT NULL,
+    PRIMARY KEY (projection, board, version)
+)"""
+    yield f"""CREATE TABLE {names["skillstat_board_entries"]} (
+    projection text COLLATE "C" NOT NULL,
+    board text COLLATE "C" NOT NULL,
+    version bigint NOT NULL,
+    rank bigint NOT NULL,
+    skill_id text COLLATE "C" NOT NULL,
+    numbers text NOT NULL,
+    PRIMARY KEY (projection, board, version, rank)
+)"""
     # The number keeps the order of positions, which as texts have none.
     yield f"""CREATE TABLE {names["skillstat_parked"]} (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -412,6 +412,8 @@ def forgetting(names: Names, projection: Projection, skill_id: str, at: datetime
     if is_new[0]:
         for name, building in there:
             yield from _dropping(names, name, building, skill_id, at)
+        entries = names["skillstat_board_entries"]
+        yield Query(f"DELETE FROM {entries} WHERE skill_id = %s", (skill_id,))
     yield COMMIT
     return bool(is_new[0])
 

@@ -7,14 +7,18 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from skillstat_agg._appending import checked_events
+from skillstat_agg._boards import BoardRead, Publication
 from skillstat_agg._buckets import Granularity, buckets_between, from_microseconds, microseconds
 from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._compacting import Reader, Segment, check_before, check_reader
 from skillstat_agg._events import Event, Place, Position, check_skill_id, checked_skill_ids
 from skillstat_agg._generations import Comparison, Extent, Sums, check_building
+from skillstat_agg._leaderboards import Order, Ranked
 from skillstat_agg._pages import Page, TalliedPage, check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
+from skillstat_agg._ranges import Buckets
+from skillstat_agg._series import RollupsOf
 from skillstat_agg._stores import DAY_AHEAD, Appended, Expired, Rollups, Totals
 from skillstat_agg.backends._clocks import Clock, utc_now
 from skillstat_agg.backends.postgres import (
@@ -24,6 +28,7 @@ from skillstat_agg.backends.postgres import (
     _log,
     _moves,
     _pruning,
+    _reading,
     _schema,
     _stalls,
     _stats,
@@ -363,6 +368,32 @@ class PostgresStatsStore:
         check_bounds(limit=limit)
         steps = _generations.comparing(self._names.serving, self._projection, name, limit)
         return run(self._db, "differences", steps)
+
+    def rollups_of(self, skill_ids: Iterable[str], over: Buckets, /) -> RollupsOf:
+        """Return the rollups of these skills: see ``SeriesStore.rollups_of``."""
+        wanted = checked_skill_ids(skill_ids)
+        self._projection.check_granularity(over.granularity)
+        steps = _reading.rollups_of(self._names, self._projection, wanted, over)
+        return run(self._db, "rollups_of", steps)
+
+    def ranked(self, order: Order, /, *, limit: int) -> Ranked:
+        """Return the first skills in an order: see ``RankStore.ranked``."""
+        check_bounds(limit=limit)
+        order.check(self._projection)
+        steps = _reading.ranking(self._names, self._projection, order, limit)
+        return run(self._db, "ranked", steps)
+
+    def publish(self, publication: Publication, /) -> int:
+        """Store the boards: see ``BoardStore.publish``."""
+        publication.check(self._projection)
+        steps = _reading.publishing(self._names.serving, self._projection, publication, self._now())
+        return run(self._db, "publish", steps)
+
+    def board(self, name: str, /, *, version: int | None, after: int, limit: int) -> BoardRead:
+        """Return a part of a published board: see ``BoardStore.board``."""
+        part = (version, after, limit)
+        steps = _reading.part_of(self._names.serving, self._projection, name, part, self._now())
+        return run(self._db, "board", steps)
 
     def _now(self) -> datetime:
         return from_microseconds(microseconds(self._clock()))
