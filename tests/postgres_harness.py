@@ -48,6 +48,8 @@ CLEARED = (
     "skillstat_cursors",
     "skillstat_forgotten",
     "skillstat_parked",
+    "skillstat_boards",
+    "skillstat_board_entries",
 )
 SEQUENCE = "skillstat_events_seq_seq"
 

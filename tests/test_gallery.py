@@ -12,14 +12,17 @@ import pytest
 
 from skillstat_agg import (
     SKILL_STATS,
+    BoardStore,
     Event,
     EventStore,
     ExtentStore,
     GenerationStore,
     Position,
     PruneStore,
+    RankStore,
     RecordedEvent,
     RetentionStore,
+    SeriesStore,
     StatsStore,
     SumStore,
     TallyStore,
@@ -171,6 +174,7 @@ def test_every_law_is_broken_by_a_store():
     protocols = (
         *(EventStore, StatsStore, TallyStore, PruneStore),
         *(RetentionStore, ExtentStore, SumStore, GenerationStore),
+        *(SeriesStore, RankStore, BoardStore),
     )
     laws = set().union(*map(laws_of, protocols))
 

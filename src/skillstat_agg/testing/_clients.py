@@ -15,13 +15,17 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar, cast
 
 from skillstat_agg import aio
+from skillstat_agg._boards import BoardRead, Publication
 from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._events import Event, Place
 from skillstat_agg._generations import Comparison, Extent, Sums
+from skillstat_agg._leaderboards import Order, Ranked
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
+from skillstat_agg._ranges import Buckets
+from skillstat_agg._series import RollupsOf
 from skillstat_agg._stores import (
     DAY_AHEAD,
     Appended,
@@ -270,6 +274,26 @@ class Stats:
         call = partial(self._store.differences, name, limit=limit)
         return cast(Comparison, self._line.call("differences", name, call))
 
+    def rollups_of(self, skill_ids: Iterable[str], over: Buckets, /) -> RollupsOf:
+        """Return the rollups of several skills now."""
+        call = partial(self._store.rollups_of, skill_ids, over)
+        return cast(RollupsOf, self._line.call("rollups_of", None, call))
+
+    def ranked(self, order: Order, /, *, limit: int) -> Ranked:
+        """Return the first skills in an order now."""
+        call = partial(self._store.ranked, order, limit=limit)
+        return cast(Ranked, self._line.call("ranked", None, call))
+
+    def publish(self, publication: Publication, /) -> int:
+        """Publish now."""
+        call = partial(self._store.publish, publication)
+        return cast(int, self._line.call("publish", None, call))
+
+    def board(self, name: str, /, *, version: int | None, after: int, limit: int) -> BoardRead:
+        """Return a part of a board now."""
+        call = partial(self._store.board, name, version=version, after=after, limit=limit)
+        return cast(BoardRead, self._line.call("board", name, call))
+
 
 class RetainingStats(Stats):
     """A stats store whose rollups can expire, over a line."""
@@ -356,6 +380,28 @@ class SteppedStats:
         call = partial(self._store.differences, name, limit=limit)
         return cast(Comparison, await self._line.step("differences", name, call))
 
+    async def rollups_of(self, skill_ids: Iterable[str], over: Buckets, /) -> RollupsOf:
+        """Give way, then return the rollups of several skills."""
+        call = partial(self._store.rollups_of, skill_ids, over)
+        return cast(RollupsOf, await self._line.step("rollups_of", None, call))
+
+    async def ranked(self, order: Order, /, *, limit: int) -> Ranked:
+        """Give way, then return the first skills in an order."""
+        call = partial(self._store.ranked, order, limit=limit)
+        return cast(Ranked, await self._line.step("ranked", None, call))
+
+    async def publish(self, publication: Publication, /) -> int:
+        """Give way, then publish."""
+        call = partial(self._store.publish, publication)
+        return cast(int, await self._line.step("publish", None, call))
+
+    async def board(
+        self, name: str, /, *, version: int | None, after: int, limit: int
+    ) -> BoardRead:
+        """Give way, then return a part of a board."""
+        call = partial(self._store.board, name, version=version, after=after, limit=limit)
+        return cast(BoardRead, await self._line.step("board", name, call))
+
 
 class SteppedRetaining(SteppedStats):
     """The same for a store whose rollups can expire."""
@@ -383,6 +429,15 @@ def stepped_events_over(
 def has_tally(store: EventStore | aio.EventStore) -> bool:
     """Return whether a store tallies by itself."""
     return callable(getattr(store, "tally", None))
+
+
+def abilities_of(stats: StatsStore | aio.StatsStore) -> dict[str, bool]:
+    """Return which of the further protocols a stats store has."""
+    methods = {"series": ["rollups_of"], "ranks": ["ranked"], "boards": ["publish", "board"]}
+    return {
+        ability: all(callable(getattr(stats, name, None)) for name in names)
+        for ability, names in methods.items()
+    }
 
 
 def stats_over(store: StatsStore | aio.StatsStore, line: Line) -> Stats:

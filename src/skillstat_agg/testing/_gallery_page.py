@@ -49,6 +49,11 @@ LAWS = (
     "forgotten",
     "quarantined",
     "expired",
+    "same_rollups",
+    "board_order",
+    "whole_range",
+    "published_together",
+    "published_stays",
     "documented",
 )
 """The laws in the order of the protocols, and what else their docstrings promise."""

@@ -32,6 +32,7 @@ from skillstat_agg.testing._clients import (
     SteppedRetaining,
     SteppedStats,
     Waiting,
+    abilities_of,
     can_prune,
     events_over,
     has_expire,
@@ -205,6 +206,7 @@ class Handle:
         events: The event store; each call is made at once.
         stats: The stats store; each call is made at once.
         has_tally: Whether the event store tallies by itself.
+        abilities: Which further protocols the stats store has, by what checks call them.
         has_expire: Whether rollups can expire.
         has_extent: Whether the event store says how much stands up to a place.
         has_sums: Whether the stats store adds up its numbers.
@@ -237,6 +239,7 @@ class Handle:
         self.has_sums = has_sums(self._client.stats)
         self.has_generations = has_generations(self._client.stats)
         self.can_prune = can_prune(self._client.events)
+        self.abilities = abilities_of(self._client.stats)
         self.events = events_over(self._client.events, self._line)
         self.has_expire = has_expire(self._client.stats)
         self.stats = stats_over(self._client.stats, self._line)

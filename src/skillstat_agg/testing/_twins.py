@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from skillstat_agg._boards import BoardRead, BoardStore, Publication
 from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._events import Event, Place
@@ -21,9 +22,12 @@ from skillstat_agg._generations import (
     Sums,
     SumStore,
 )
+from skillstat_agg._leaderboards import Order, Ranked, RankStore
 from skillstat_agg._pages import Page, TalliedPage
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
+from skillstat_agg._ranges import Buckets
+from skillstat_agg._series import RollupsOf, SeriesStore
 from skillstat_agg._stores import (
     DAY_AHEAD,
     Appended,
@@ -153,6 +157,28 @@ class AsyncStats:
         assert isinstance(self.store, GenerationStore)
         await asyncio.sleep(0)
         return self.store.differences(name, limit=limit)
+
+    async def rollups_of(self, skill_ids: Iterable[str], over: Buckets, /) -> RollupsOf:
+        assert isinstance(self.store, SeriesStore)
+        await asyncio.sleep(0)
+        return self.store.rollups_of(skill_ids, over)
+
+    async def ranked(self, order: Order, /, *, limit: int) -> Ranked:
+        assert isinstance(self.store, RankStore)
+        await asyncio.sleep(0)
+        return self.store.ranked(order, limit=limit)
+
+    async def publish(self, publication: Publication, /) -> int:
+        assert isinstance(self.store, BoardStore)
+        await asyncio.sleep(0)
+        return self.store.publish(publication)
+
+    async def board(
+        self, name: str, /, *, version: int | None, after: int, limit: int
+    ) -> BoardRead:
+        assert isinstance(self.store, BoardStore)
+        await asyncio.sleep(0)
+        return self.store.board(name, version=version, after=after, limit=limit)
 
 
 class AsyncRetaining(AsyncStats):

@@ -313,6 +313,7 @@ def abilities(case: AnyCase) -> dict[str, bool]:
         "sums": client.has_sums,
         "generations": client.has_generations,
         "prune": client.can_prune,
+        **client.abilities,
     }
 
 

@@ -9,6 +9,7 @@ from skillstat_agg.testing._checks import Check
 from skillstat_agg.testing.checks import (
     append,
     arguments,
+    boards,
     crash,
     cuts,
     deployment,
@@ -76,6 +77,7 @@ FAMILIES = (
     pruning_beside,
     sizes,
     writers,
+    boards,
 )
 
 CHECKS: tuple[Check, ...] = tuple(check for family in FAMILIES for check in family.CHECKS)
