@@ -53,6 +53,11 @@ def test_a_log_is_stored_counted_and_shown(url):
     assert {skill: row["downloads"] for skill, row in totals.items()} == {"pdf": 3, "mail": 1}
     daily = json.loads(succeed("daily", "--db", url, "--json", "pdf"))
     assert daily["2026-03-01"]["downloads"] == 3
+    board = json.loads(succeed("leaderboard", "--db", url, "--by", "downloads", "--json"))
+    assert [each["skill_id"] for each in board] == ["pdf", "mail"]
+    day = ("--days", 1, "--until", "2026-03-01")
+    (trend,) = json.loads(succeed("series", "--db", url, "pdf", *day, "--json"))
+    assert trend["points"] == [{"day": "2026-03-01", "downloads": 3, "installs": 0}]
     status = json.loads(succeed("status", "--db", url, "--json"))
     assert (status["count"], status["at_frontier"]) == (4, True)
     assert (status["waiting"], status["held_back_by"]) == (0, [])

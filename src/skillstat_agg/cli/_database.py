@@ -10,11 +10,14 @@ import click
 from typing_extensions import Protocol
 
 from skillstat_agg import (
+    BoardStore,
     EventStore,
     ExtentStore,
     GenerationStore,
     Projection,
+    RankStore,
     RetentionStore,
+    SeriesStore,
     StatsStore,
     SumStore,
 )
@@ -28,7 +31,16 @@ class Log(EventStore, ExtentStore, Protocol):
     """What commands need of a log."""
 
 
-class Numbers(StatsStore, SumStore, GenerationStore, RetentionStore, Protocol):
+class Numbers(
+    StatsStore,
+    SumStore,
+    GenerationStore,
+    RetentionStore,
+    SeriesStore,
+    RankStore,
+    BoardStore,
+    Protocol,
+):
     """What commands need of the stats of a projection."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from skillstat_agg.cli._append import append
+from skillstat_agg.cli._boards import leaderboard, series
 from skillstat_agg.cli._demo import demo
 from skillstat_agg.cli._drain import drain_file
 from skillstat_agg.cli._errors import one_sentence
@@ -41,6 +42,8 @@ class _Commands(click.Group):
         status,
         totals,
         daily,
+        leaderboard,
+        series,
         quarantine,
         expire_rollups,
         verify_numbers,

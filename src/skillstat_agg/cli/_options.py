@@ -69,3 +69,7 @@ def page_option(default: int) -> Callable[[Callable[..., object]], Callable[...,
 signed_option = click.option(
     "--signed", is_flag=True, help="Show sums as they are stored, also below 0."
 )
+csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
+json_list_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, a list of objects, instead of a table."
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import sys
@@ -16,6 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 Cell: TypeAlias = str | int
+
+BAR = "\N{FULL BLOCK}"
+LONGEST_BAR = 20
 
 
 def visible(text: str) -> str:
@@ -42,6 +46,33 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def print_csv(names: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """Print CSV with a header; on a terminal nothing in it is obeyed."""
+    shown = visible if _is_terminal(sys.stdout) else str
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([shown(cell) if isinstance(cell, str) else cell for cell in row])
+    click.echo(text.getvalue(), nl=False, color=True)  # or an id would lose its escape codes
+
+
+def bars(values: Sequence[int]) -> list[str]:
+    """Return a bar for each value, the longest for the largest; "" for 0.
+
+    >>> [len(bar) for bar in bars([0, 1, 2])]
+    [0, 10, 20]
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    try:
+        BAR.encode(encoding)
+        mark = BAR
+    except (UnicodeEncodeError, LookupError):
+        mark = "#"
+    most = max(values, default=0)
+    return [mark * -(-value * LONGEST_BAR // most) if value > 0 else "" for value in values]
+
+
 def print_table(names: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
     """Print a table whose first column is text; lines with tabs where no terminal reads it."""
     if _is_terminal(sys.stdout):
@@ -55,7 +86,8 @@ def _table(names: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
     """Return a table in which nothing is taken for markup, and no name is cut."""
     table = Table()
     for number, name in enumerate(names):
-        table.add_column(Text(name), justify="right" if number else "left", overflow="fold")
+        is_number = number > 0 and name != ""  # bars have no name
+        table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(
             *(Text(f"{cell:,}" if isinstance(cell, int) else visible(cell)) for cell in row)
@@ -88,6 +120,11 @@ def progress(doing: str, total: int | None) -> Iterator[Callable[[int], None]]:
 
 def _show_nothing(_done: int) -> None:
     """Show no progress."""
+
+
+def is_read_by_people() -> bool:
+    """Return whether what is printed goes to a terminal."""
+    return _is_terminal(sys.stdout)
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
