@@ -29,13 +29,16 @@ from sybil.parsers.rest import DocTestParser
 import skillstat_agg
 from skillstat_agg import (
     SKILL_STATS,
+    BoardStore,
     Carried,
     Effect,
     EventStore,
     ExtentStore,
     GenerationStore,
     PruneStore,
+    RankStore,
     RetentionStore,
+    SeriesStore,
     StatsStore,
     SumStore,
     TallyStore,
@@ -60,6 +63,9 @@ PROTOCOLS = (
     RetentionStore,
     SumStore,
     GenerationStore,
+    SeriesStore,
+    RankStore,
+    BoardStore,
 )
 NOT_RUN = re.compile(r"<!-- (test|demo|run)-command -->\n\Z")
 
