@@ -37,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
     "postgres-append": postgres.against_bare_statements,
     "postgres-writers": postgres.beside_a_drain,
     "postgres-idle": postgres.idle,
+    "postgres-board": postgres.board_of_a_week,
 }
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from ctypes import c_int64
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any, LiteralString
 
@@ -26,7 +27,16 @@ from benchmarks.postgres_yardstick import (
     drain_by_hand,
     insert_by_hand,
 )
-from skillstat_agg import DEFAULT_PAGE, SKILL_STATS, Event, FoldReport, drain
+from skillstat_agg import (
+    DEFAULT_PAGE,
+    SKILL_STATS,
+    Buckets,
+    Event,
+    FoldReport,
+    Granularity,
+    drain,
+    leaderboard,
+)
 from skillstat_agg.backends.postgres import PostgresEventStore, PostgresStatsStore, create_tables
 from tests.postgres_server import fresh_database, running_server
 
@@ -41,6 +51,8 @@ DRAIN_EVERY_SECONDS = 1.0
 LOOK_EVERY_SECONDS = 0.05
 IDLE_DRAINS = 300
 IDLE_ROUNDS = 3
+_WEEK = Buckets.last(7, Granularity.DAY, datetime(2026, 3, 7, tzinfo=timezone.utc))
+_BOARD = 200
 _OUR_NUMBERS: Sequence[LiteralString] = (
     "SELECT skill_id, downloads, stars, installs_all_time, installs_current"
     " FROM skillstat.skill_stats_totals ORDER BY 1",
@@ -365,3 +377,40 @@ def _drain(db: Connection, *, page: int = DEFAULT_PAGE) -> FoldReport:
 def _version(db: Connection) -> str:
     [(version,)] = db.execute("SHOW server_version")
     return str(version)
+
+
+# Boards
+
+
+def board_of_a_week(setting: Setting) -> Iterator[Figure]:
+    """A board of 200 over 7 days, against the same statement by hand."""
+    skills = max(1, setting.events * 7 // 100)
+    with _database() as conninfo, _connected(conninfo) as db:
+        create_tables(db, SKILL_STATS)
+        db.execute(
+            "INSERT INTO skillstat.skill_stats_daily (day, skill_id, downloads, installs)"
+            " SELECT date '2026-03-01' + day, 'publisher/skill-' || skill, random() * 100,"
+            " random() * 5 FROM generate_series(0, 6) AS day, generate_series(1, %s) AS skill",
+            (skills,),
+        )
+        db.execute("VACUUM ANALYZE skillstat.skill_stats_daily")
+        stats = PostgresStatsStore(db, SKILL_STATS)
+        board = partial(leaderboard, stats, "installs", "downloads", over=_WEEK, limit=_BOARD)
+        by_hand = partial(_board_by_hand, db)
+        if [(each.skill_id, *each.sums.values()) for each in board()] != by_hand():
+            raise RuntimeError("the board and the statement by hand come to different numbers")
+        times = race(setting.rounds, lambda: seconds(board), lambda: seconds(by_hand))
+    yield Figure(
+        name="board of 200 over 7 days / statement by hand, PostgreSQL",
+        value=times.ratio,
+        at_most=1.2,
+        source=f"{times.first * 1e3:.0f} ms / {times.second * 1e3:.0f} ms; {7 * skills:,} rows",
+    )
+
+
+def _board_by_hand(db: Connection) -> list[tuple[Any, ...]]:
+    return db.execute(
+        "SELECT skill_id, sum(installs) AS i, sum(downloads) AS d FROM skillstat.skill_stats_daily"
+        " WHERE day BETWEEN '2026-03-01' AND '2026-03-07'"
+        " GROUP BY skill_id ORDER BY i DESC, d DESC, skill_id LIMIT 200"
+    ).fetchall()

@@ -158,15 +158,17 @@ def filled(
     projection: Projection, skill_ids: Iterable[str], over: Buckets, found: RollupsOf
 ) -> Series:
     """Return the rollups that were found as series."""
-    columns = projection.columns
+    columns, numbers = projection.columns, over.numbers
     zeros = (0,) * len(columns)
+    nothing = dict.fromkeys(columns, (0,) * len(numbers))
     by_skill: dict[str, Mapping[str, tuple[int, ...]]] = {}
     for skill in skill_ids:
-        rows = found.rows.get(skill, {})
-        sums = [rows.get(number, zeros) for number in over.numbers]
-        by_skill[skill] = {
-            name: tuple(row[index] for row in sums) for index, name in enumerate(columns)
-        }
+        rows = found.rows.get(skill)
+        if not rows:
+            by_skill[skill] = nothing
+            continue
+        sums = [rows.get(number, zeros) for number in numbers]
+        by_skill[skill] = dict(zip(columns, zip(*sums, strict=True), strict=True))
     return Series(
         cursor=found.cursor,
         over=over,
