@@ -28,6 +28,7 @@ from skillstat_agg import (
     publish,
     read_board,
     read_on,
+    rebuild,
 )
 from skillstat_agg.backends.memory import MemoryDatabase, MemoryEventStore, MemoryStatsStore
 from skillstat_agg.errors import InvalidBoardError, InvalidBoundError
@@ -335,3 +336,23 @@ def test_a_publication_tells_nobody_its_seal():
     assert one.seal != two.seal
     assert one.seal not in repr(one)
     assert one.seal not in repr(STATS.board("top", version=None, after=0, limit=1))
+
+
+@in_every_site
+def test_a_rebuild_leaves_published_boards_alone(site_of):
+    """What is built has boards of its own numbers; what was published stays."""
+    with site_of() as site:
+        client = site.client()
+        client.events.append([download(skill) for skill in "abb"])
+        drain(client.events, client.stats)
+        again(client.stats)
+        building = client.stats.building("rebuild")
+        nothing = leaderboard(building, "downloads")
+
+        rebuild(client.events, client.stats)
+
+        page = first_page(client.stats)
+        assert nothing.entries == ()
+        assert (page.version, ids(page)) == (1, "ba")
+        assert leaderboard(client.stats, "downloads").entries == page.entries
+        assert again(client.stats) == 2
