@@ -102,11 +102,12 @@ def measured(sums: Sums, extent: Extent) -> VerifyReport:
     ]
     return VerifyReport(
         cursor=cursor,
-        differences=(*_unlike(fields), *_unlike_controls(cursor, cursor.controls, sums.controls)),
+        differences=(*unlike(fields), *_unlike_controls(cursor, cursor.controls, sums.controls)),
     )
 
 
-def _unlike(fields: Iterable[tuple[str, int, int]]) -> list[Difference]:
+def unlike(fields: Iterable[tuple[str, int, int]]) -> list[Difference]:
+    """Return the differences of fields: name, expected and actual number of each."""
     return [
         Difference(name=name, expected=expected, actual=actual)
         for name, expected, actual in fields
@@ -119,7 +120,7 @@ def _unlike_controls(
 ) -> list[Difference]:
     """Return which control totals differ, in the order of the table."""
     names = dict.fromkeys((*stored_projection(cursor).controls, *expected, *actual))
-    return _unlike(
+    return unlike(
         (f"controls.{name}", expected.get(name, 0), actual.get(name, 0)) for name in names
     )
 
@@ -267,7 +268,7 @@ def compared(comparison: Comparison) -> VerifyReport:
     return VerifyReport(
         cursor=serving,
         differences=(
-            *_unlike(fields),
+            *unlike(fields),
             *_unlike_controls(serving, building.controls, serving.controls),
             *comparison.differences,
         ),
