@@ -955,6 +955,20 @@ def test_a_migration_that_teaches_a_kind_counts_or_rolls_back(db):
     assert stats.quarantine(limit=10).events == ()
 
 
+def test_a_commit_takes_over_where_nobody_made_tables_for_it(db):
+    """Then the columns are made by the commit, which counts what was parked."""
+    log, stats = stores(db)
+    log.append([*waves("a", "b"), *downloads("a")])
+    drain(log, stats, uncountable=Uncountable.PARK)
+    taught = PostgresStatsStore(db, WAVES)
+
+    report = drain(log, taught)
+
+    assert (report.events, report.taught, report.at_frontier) == (0, 2, True)
+    assert {row["waves"] for row in taught.totals().values()} == {1}
+    assert taught.quarantine(limit=10).events == ()
+
+
 def test_a_worker_may_park_and_teach_and_expire(conninfo, db):
     """The role that folds needs no other grants for it, in whichever time zone it lives."""
     create_tables(db, HOURLY)

@@ -24,6 +24,7 @@ from skillstat_agg import (
     fold_page,
 )
 from skillstat_agg._quarantine import taking_over, taught_by
+from skillstat_agg.backends.sqlite import SQLiteStatsStore
 from skillstat_agg.errors import (
     InvalidBoundError,
     SchemaError,
@@ -120,6 +121,22 @@ def test_a_larger_table_counts_what_was_parked(site_of):
         assert after.controls["waves"] == after.controls["day.waves"] == 2
         assert new.stats.totals()["b"]["waves"] == 1
         assert new.stats.quarantine(limit=1).events == ()
+
+
+def test_a_commit_takes_over_where_nobody_made_tables_for_it():
+    """A program with a larger table may come without calling ``create_tables`` again."""
+    with sqlite_site() as site:
+        old = site.client()
+        old.events.append([wave(), download(), attrs.evolve(wave(), kind="blink")])
+        drain(old.events, old.stats, uncountable=PARK)
+        new = SQLiteStatsStore(site.connect(), WAVES)
+
+        report = drain(old.events, new)
+
+        assert (report.events, report.taught, report.at_frontier) == (0, 1, True)
+        assert new.totals()["a"]["waves"] == new.cursor().controls["day.waves"] == 1
+        assert [one.event.kind for one in new.quarantine(limit=9).events] == ["blink"]
+        assert drain(old.events, new).after == report.after
 
 
 @in_every_site

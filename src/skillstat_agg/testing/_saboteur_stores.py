@@ -8,12 +8,13 @@ from datetime import timedelta
 import attrs
 
 from skillstat_agg import aio
+from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._deltas import Deltas
 from skillstat_agg._events import Event, Place
 from skillstat_agg._pages import Page
 from skillstat_agg._projections import SKILL_STATS
-from skillstat_agg._stores import DAY_AHEAD, Appended, Totals
+from skillstat_agg._stores import DAY_AHEAD, Appended, Expired, Totals
 from skillstat_agg.errors import (
     CursorConflictError,
     EventIdConflictError,
@@ -88,6 +89,11 @@ class LosesLastSkill(ChangesDeltas):
         return deltas.without(frozenset(list(deltas.totals)[1:][-1:]))
 
 
+class LosesParked(StatsPassed):
+    async def commit(self, commit: Commit, /) -> CommitResult:
+        return await self.store.commit(attrs.evolve(commit, parked=()))
+
+
 class HidesChanges(StatsPassed):
     async def commit(self, commit: Commit, /) -> CommitResult:
         return attrs.evolve(await self.store.commit(commit), changed=frozenset())
@@ -120,6 +126,11 @@ class ClampsTotals(StatsPassed):
 class ForgetsNothing(StatsPassed):
     async def forget(self, _skill_id: str, /) -> bool:
         return True
+
+
+class ExpiresNothing(StatsPassed):
+    async def expire(self, _granularity: Granularity, _first: int, /, *, limit: int) -> Expired:  # noqa: ARG002
+        return Expired(cursor=await self.store.cursor(), rows=0, is_last=True)
 
 
 # The log
