@@ -135,7 +135,7 @@ STORES = (
         " older days are closed. It counts for the wrong day.",
         reported=("openclaw/clawhub:convex/skillStatEvents.ts",),
         row="N9",
-        breaks=("exact", "immutable", "forgotten", "documented", "only_real_changes"),
+        breaks=("exact", "immutable", "forgotten", "documented", "only_real_changes", "expired"),
         killer="TIME-03",
         remedy="keep occurred_at as it was given; recorded_at is the time of arrival",
         harness=broken(events=events_of(TimeOfArrival)),

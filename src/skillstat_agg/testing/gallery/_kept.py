@@ -137,7 +137,7 @@ STORES = (
         " events is the same. That a skill was forgotten meanwhile it does not see.",
         reported=("no public report was found",),
         row="P2",
-        breaks=("one_snapshot", "forgotten"),
+        breaks=("one_snapshot", "forgotten", "compare_and_set", "expired", "quarantined"),
         killer="SNAP-05",
         remedy="read what is stored each time, or keep it under the whole cursor record",
         harness=with_stats(CachesRollups),

@@ -99,6 +99,7 @@ STORES = (
             "atomic",
             "total_order",
             "forgotten",
+            "compare_and_set",
         ),
         killer="CUT-01",
         remedy="what says that a commit is a retry is the record that it was made from",

@@ -155,6 +155,7 @@ STORES = (
             "documented",
             "append_once",
             "one_snapshot",
+            "expired",
         ),
         killer="NUM-01",
         remedy="declare INTEGER, and check typeof() in the table",

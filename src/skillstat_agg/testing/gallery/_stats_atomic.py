@@ -182,7 +182,15 @@ STORES = (
         " between is overwritten.",
         reported=("mastra-ai/mastra#23118",),
         row="C6",
-        breaks=("compare_and_set",),
+        breaks=(
+            "compare_and_set",
+            "atomic",
+            "expired",
+            "forgotten",
+            "one_snapshot",
+            "only_real_changes",
+            "quarantined",
+        ),
         killer="FENCE-06",
         remedy="read, compare and write in one transaction that holds the write lock, or let the"
         " database add (SET n = n + ?)",
