@@ -601,6 +601,35 @@ def prune_23(case: AnyCase) -> None:
     case.settle(HOURLY_REMARKED)
 
 
+@check(
+    "PRUNE-24",
+    "same_extent",
+    "a log that was made small is measured, verified and rebuilt as before",
+    witness=SMALL,
+    needs=["prune", "extent", "sums", "generations"],
+)
+def prune_24(case: AnyCase) -> None:
+    """A part is small; what was built meanwhile is no reader of the log any more."""
+    worker = case.client("fold")
+    worker.append(*_mixed(case))
+    worker.drain(page=3, max_events=case.pick(3, 10))
+    worker.prune(limit=case.pick(2, 100))
+    case.saw(SMALL)
+    worker.drain()
+    before = worker.stats.totals()
+    for found in (worker.verify(), worker.verify_fully(page=case.pick(1, 100))):
+        case.expect("differences", (), found.differences)
+    after = worker.rebuild(page=2).after
+    case.expect("the count of the rebuilt cursor", before.cursor.count, after.count)
+    case.expect("its checksum", before.cursor.checksum, after.checksum)
+    case.expect("the totals", before, worker.stats.totals())
+    names = [reader.name for reader in worker.log.readers()]
+    case.expect("readers()", [SKILL_STATS.name], names)
+    worker.prune()
+    case.expect("differences after another prune", (), worker.verify().differences)
+    case.settle()
+
+
 CHECKS = (
     prune_01,
     prune_02,
@@ -618,4 +647,5 @@ CHECKS = (
     prune_14,
     prune_22,
     prune_23,
+    prune_24,
 )

@@ -9,8 +9,10 @@ from itertools import groupby
 import attrs
 
 from skillstat_agg._buckets import Granularity, bucket_of
+from skillstat_agg._commits import CHECKSUM_RANGE
 from skillstat_agg._compacting import Reader, Segment
 from skillstat_agg._events import Event, Place, Position, RecordedEvent
+from skillstat_agg._generations import Extent
 from skillstat_agg.backends.memory import MemoryEventStore
 from skillstat_agg.testing.gallery._frame import BrokenStore, broken, events_of
 
@@ -359,6 +361,15 @@ class RetiresNobody(MemoryEventStore):
         return reader in self._database._readers
 
 
+class MeasuresRows(MemoryEventStore):
+    """Says how many rows there are, and what their fingerprints come to."""
+
+    def extent(self, upto: Place, /) -> Extent:
+        rows = self._database._visible[: self._index_after(upto.position)]
+        fingerprints = sum(one.fingerprint for one in rows)
+        return Extent(count=len(rows), checksum=fingerprints % CHECKSUM_RANGE)
+
+
 class PlansByDoing(MemoryEventStore):
     """A plan is a prune that is rolled back: but for the positions, which are drawn anew."""
 
@@ -680,6 +691,17 @@ STORES = (
         ("known_readers", "slowest_reader"),
         "PRUNE-07",
         "retire() strikes the reader off the list",
+    ),
+    BrokenStore(
+        name="measures rows",
+        mistake="How much stands up to a place is asked with count(*). Once a part of the log is"
+        " small a verify finds events missing that are all there.",
+        reported=(_NONE,),
+        row="P17",
+        breaks=("same_extent",),
+        killer="PRUNE-24",
+        remedy="add up how many events each row stands for, and the sums of their fingerprints",
+        harness=broken(events=events_of(MeasuresRows), further=True, prunes=True),
     ),
     _store(
         "plans by doing",
