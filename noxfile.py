@@ -74,9 +74,9 @@ def package(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Kill processes on one SQLite file 200 times, and on a PostgreSQL server 100 times.
+    """Kill processes on one SQLite file, on a PostgreSQL server, and through simulated years.
 
-    Arguments after ``--`` are added to both.
+    Arguments after ``--`` are added to the first two.
     """
     install(session, ".[postgres,testing]", groups=("tests",))
     session.run(
@@ -86,6 +86,7 @@ def soak(session: nox.Session) -> None:
         *session.posargs,
     )
     session.run("python", "-m", "tests.postgres_soak", "--kills", "100", *session.posargs)
+    session.run("python", "-m", "tests.years_soak", "--minutes", "20")
 
 
 @nox.session(default=False)
