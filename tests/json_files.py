@@ -443,6 +443,14 @@ class JsonStatsStore:
             mine["cursor"] = cursor_to_json(cursor)
         return Expired(cursor=cursor, rows=len(gone), is_last=end == first)
 
+    def forgotten(self, skill_ids: Iterable[str], /) -> frozenset[str]:
+        """Return those of these skills that are forgotten: see ``StatsStore.forgotten``."""
+        self._folder.refuse_transaction("forgotten")
+        if isinstance(skill_ids, str):
+            raise InvalidEventError("a list of skill ids is needed, not a single string")
+        asked = [checked_skill(one) for one in skill_ids]
+        return frozenset(self._folder.load(STATS)["forgotten"]).intersection(asked)
+
     def forget(self, skill_id: str, /) -> bool:
         """Drop a skill for good: see ``StatsStore.forget``."""
         self._folder.refuse_transaction("forget")

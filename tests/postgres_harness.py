@@ -50,6 +50,7 @@ CLEARED = (
     "skillstat_parked",
     "skillstat_boards",
     "skillstat_board_entries",
+    "skillstat_errors",
 )
 SEQUENCE = "skillstat_events_seq_seq"
 

@@ -16,8 +16,8 @@ from skillstat_agg import (
     SKILL_STATS,
     Appended,
     Event,
-    EventStore,
     ExtentStore,
+    FreshLog,
     GenerationStore,
     Projection,
     StatsStore,
@@ -37,7 +37,7 @@ class HeldAppend(Protocol):
     def rollback(self) -> None: ...
 
 
-class Log(EventStore, ExtentStore, Protocol):
+class Log(FreshLog, ExtentStore, Protocol):
     """What the logs of both can do."""
 
 

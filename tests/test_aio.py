@@ -45,6 +45,9 @@ MODULES = {
     "_leaderboards": ["leaderboard"],
     "_boards": ["publish", "read_board", "read_on"],
     "_owners": ["owner_totals"],
+    "_lag": ["lag"],
+    "_fresh": ["fresh_totals", "fresh_rollups", "_tail", "wait_until_folded"],
+    "_correcting": ["reconcile", "_numbers", "_moved"],
 }
 TWINS = [(module, name) for module, names in MODULES.items() for name in names]
 PROTOCOLS = [
@@ -59,6 +62,8 @@ PROTOCOLS = [
     "SeriesStore",
     "RankStore",
     "BoardStore",
+    "LagStore",
+    "NoteStore",
 ]
 
 in_every_site = pytest.mark.parametrize("site_of", SITES.values(), ids=SITES)

@@ -90,6 +90,9 @@ class Relay:
     def forget(self, skill_id: str, /) -> bool:
         return self.stats.forget(skill_id)
 
+    def forgotten(self, skill_ids: Iterable[str], /) -> frozenset[str]:
+        return self.stats.forgotten(skill_ids)
+
 
 def comment(skill_id: str = "a") -> Event:
     return Event(skill_id=skill_id, kind="comment", occurred_at=NOON)

@@ -17,6 +17,8 @@ from skillstat_agg import (
     EventStore,
     ExtentStore,
     GenerationStore,
+    LagStore,
+    NoteStore,
     Position,
     PruneStore,
     RankStore,
@@ -174,7 +176,7 @@ def test_every_law_is_broken_by_a_store():
     protocols = (
         *(EventStore, StatsStore, TallyStore, PruneStore),
         *(RetentionStore, ExtentStore, SumStore, GenerationStore),
-        *(SeriesStore, RankStore, BoardStore),
+        *(SeriesStore, RankStore, BoardStore, LagStore, NoteStore),
     )
     laws = set().union(*map(laws_of, protocols))
 

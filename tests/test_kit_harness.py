@@ -570,6 +570,9 @@ class Deadlocking:
     def forget(self, skill_id: str, /) -> bool:
         return self.stats.forget(skill_id)
 
+    def forgotten(self, *given: Any) -> Any:
+        return self.stats.forgotten(*given)
+
     def commit(self, commit: Any, /) -> Any:
         with self.place.stats, self.place.log:
             return self.stats.commit(commit)

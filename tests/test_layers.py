@@ -27,8 +27,9 @@ ROOT = Path(skillstat_agg.__file__).parent
 LAYERS = (
     ("errors", "_buckets", "_events"),
     ("_tallies",),
-    ("_effects", "_projections", "_deltas"),
-    ("_commits", "_quarantine", "_pages", "_compacting", "_stores", "_appending", "_generations"),
+    ("_effects", "_projections", "_deltas", "_adjusting"),
+    ("_commits", "_quarantine", "_notes", "_pages", "_compacting"),
+    ("_stores", "_appending", "_generations"),
     (
         "_folding",
         "_pruning",
@@ -42,6 +43,10 @@ LAYERS = (
         "_leaderboards",
         "_boards",
         "_owners",
+        "_lag",
+        "_fresh",
+        "_correcting",
+        "_adopting",
         "aio",
         "skillstat_agg",
     ),
@@ -50,7 +55,7 @@ LAYERS = (
     ("cli",),
 )
 ORDER = [name for row in LAYERS for name in row]
-CORE = [name for row in LAYERS[:5] for name in row]
+CORE = [name for row in LAYERS[:6] for name in row]
 
 # What may be imported beside the standard library and this package: an extra of its own each.
 OF_THE_CORE = frozenset({"attrs", "typing_extensions"})

@@ -65,7 +65,7 @@ def test_a_proxy_hands_a_tally_on():
 
 def test_the_exported_protocols_are_the_synchronous_ones():
     """The twins carry the same names in a module of their own."""
-    for name in ("EventStore", "TallyStore", "StatsStore"):
+    for name in ("EventStore", "TallyStore", "LagStore", "StatsStore", "NoteStore"):
         assert getattr(skillstat_agg, name) is not getattr(aio, name)
 
 

@@ -1,5 +1,21 @@
 """Exactly-once counters from an event log."""
 
+from skillstat_agg._adjusting import (
+    CORRECTIONS,
+    adjusting_kinds,
+    correctable,
+    correction,
+    rollup_correction,
+)
+from skillstat_agg._adopting import (
+    Adoption,
+    Miscount,
+    adopt,
+    check_adoptable,
+    miscounts,
+    opening_events,
+    queued_events,
+)
 from skillstat_agg._appending import checked_events, content_digests, unseen_events
 from skillstat_agg._boards import (
     KEPT,
@@ -19,10 +35,21 @@ from skillstat_agg._boards import (
 from skillstat_agg._buckets import Granularity, bucket_of, bucket_start, start_of
 from skillstat_agg._commits import CHECKSUM_RANGE, Commit, CommitResult, Cursor
 from skillstat_agg._compacting import Reader, Segment, compacted, first_part, slowest
+from skillstat_agg._correcting import LeftAlone, Reconciliation, reconcile
 from skillstat_agg._deltas import Deltas
 from skillstat_agg._effects import RETIRED, Carried, Effect
 from skillstat_agg._events import Event, Place, Position, RecordedEvent
 from skillstat_agg._folding import DEFAULT_PAGE, FoldReport, drain, fold_page
+from skillstat_agg._fresh import (
+    MOST_PENDING,
+    FreshLog,
+    Freshness,
+    FreshRollups,
+    FreshTotals,
+    fresh_rollups,
+    fresh_totals,
+    wait_until_folded,
+)
 from skillstat_agg._generations import (
     MOST_DIFFERENCES,
     Comparison,
@@ -37,6 +64,7 @@ from skillstat_agg._generations import (
     row_differences,
     swapped,
 )
+from skillstat_agg._lag import MOST_COUNTED, Lag, lag
 from skillstat_agg._leaderboards import (
     BoardEntry,
     Leaderboard,
@@ -45,8 +73,9 @@ from skillstat_agg._leaderboards import (
     RankStore,
     leaderboard,
 )
+from skillstat_agg._notes import Note
 from skillstat_agg._owners import OwnerTotal, OwnerTotals, owner_totals
-from skillstat_agg._pages import Page, TalliedPage
+from skillstat_agg._pages import Backlog, Page, TalliedPage
 from skillstat_agg._projections import SKILL_STATS, Projection
 from skillstat_agg._pruning import DEFAULT_SEGMENT, PruneReport, plan_prune, prune
 from skillstat_agg._quarantine import ParkedEvent, Quarantine, Uncountable
@@ -67,6 +96,8 @@ from skillstat_agg._stores import (
     Counters,
     EventStore,
     Expired,
+    LagStore,
+    NoteStore,
     PruneStore,
     RetentionStore,
     Rollups,
@@ -81,17 +112,22 @@ from skillstat_agg.errors import SkillstatError
 
 __all__ = [
     "CHECKSUM_RANGE",
+    "CORRECTIONS",
     "DAY_AHEAD",
     "DEFAULT_PAGE",
     "DEFAULT_SEGMENT",
     "KEPT",
     "MAX_BUCKETS",
+    "MOST_COUNTED",
     "MOST_DIFFERENCES",
+    "MOST_PENDING",
     "RETIRED",
     "ROWS_PER_STEP",
     "SKILL_STATS",
     "TRANSIENT",
+    "Adoption",
     "Appended",
+    "Backlog",
     "BoardEntry",
     "BoardPage",
     "BoardRead",
@@ -115,11 +151,21 @@ __all__ = [
     "ExtentStore",
     "Failure",
     "FoldReport",
+    "FreshLog",
+    "FreshRollups",
+    "FreshTotals",
+    "Freshness",
     "GenerationStore",
     "Granularity",
     "InvalidToken",
+    "Lag",
+    "LagStore",
     "Leaderboard",
+    "LeftAlone",
+    "Miscount",
     "NoBoard",
+    "Note",
+    "NoteStore",
     "Order",
     "OwnerTotal",
     "OwnerTotals",
@@ -136,6 +182,7 @@ __all__ = [
     "Ranked",
     "Reader",
     "RebuildReport",
+    "Reconciliation",
     "RecordedEvent",
     "RetentionStore",
     "Rollups",
@@ -157,25 +204,38 @@ __all__ = [
     "Totals",
     "Uncountable",
     "VerifyReport",
+    "adjusting_kinds",
+    "adopt",
     "begin_building",
     "bucket_of",
     "bucket_start",
+    "check_adoptable",
     "check_building",
     "checked_events",
     "compacted",
     "content_digests",
+    "correctable",
+    "correction",
     "drain",
     "expire",
     "first_part",
     "fold_page",
+    "fresh_rollups",
+    "fresh_totals",
+    "lag",
     "leaderboard",
+    "miscounts",
+    "opening_events",
     "owner_totals",
     "plan_prune",
     "prune",
     "publish",
+    "queued_events",
     "read_board",
     "read_on",
     "rebuild",
+    "reconcile",
+    "rollup_correction",
     "row_differences",
     "run_every",
     "series",
@@ -187,4 +247,5 @@ __all__ = [
     "unseen_events",
     "verify",
     "verify_fully",
+    "wait_until_folded",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import attrs
 
 from skillstat_agg._commits import CHECKSUM_RANGE, Cursor
@@ -97,6 +99,26 @@ def cut_tally(page: TalliedPage | None, until: Position | None) -> TalliedPage |
     if page is None or until is None or page.place is None or page.place.position < until:
         return page
     return attrs.evolve(page, is_last=True) if page.place.position == until else None
+
+
+@attrs.frozen(kw_only=True)
+class Backlog:
+    """How much of a log lies after a place, from one snapshot of it.
+
+    Attributes:
+        events: How many events ``read`` would return after the place, in pages up to the
+            frontier; counted up to a limit.
+        waiting: How many events are committed and lie beyond the frontier, where they wait
+            for appends that began before theirs; counted up to the same limit.
+        since: When the first event after the place was recorded, be it one that can be read
+            or one that waits; None: there is none.
+        frontier: As in `Page`.
+    """
+
+    events: int
+    waiting: int
+    since: datetime | None
+    frontier: Position | None
 
 
 def countable(

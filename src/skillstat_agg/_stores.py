@@ -17,7 +17,8 @@ from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._compacting import Reader, Segment
 from skillstat_agg._events import Event, Place, Position
-from skillstat_agg._pages import Page, TalliedPage
+from skillstat_agg._notes import Note
+from skillstat_agg._pages import Backlog, Page, TalliedPage
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
 
@@ -324,6 +325,36 @@ class PruneStore(Protocol):
         ...
 
 
+@runtime_checkable
+class LagStore(Protocol):
+    """An event store that can also say how much lies after a place, without listing it.
+
+    Laws:
+        same_backlog: The backlog is that of one snapshot: as many events as ``read`` would
+            return after the place, with the limit at most that; the first one's time; and
+            the frontier.
+        nothing_hidden: What is committed and lies beyond the frontier is counted as
+            waiting, with the limit at most that, and nothing else is.
+    """
+
+    def lag(self, after: Place | None, /, *, limit: int) -> Backlog:
+        """Return how much lies after *after*.
+
+        Begins and ends its own transaction.
+
+        Args:
+            after: Where the reader stands; None: before the first event.
+            limit: How far to count at most, at least 1: where a number is the limit, it
+                may be larger in truth.
+
+        Raises:
+            InvalidBoundError: As in ``read``.
+            HistoryChangedError: As in ``read``.
+            OpenTransactionError: As in ``read``.
+        """
+        ...
+
+
 class StatsStore(Protocol):
     """Totals and rollups of one projection, and how far it has come.
 
@@ -349,6 +380,7 @@ class StatsStore(Protocol):
             extends; what is not counted yet is 0.
         forgotten: A forgotten skill has no numbers, and nothing in quarantine, and never
             gets any; the commit that meets its events counts them as dropped.
+            ``forgotten`` names it.
         quarantined: What a commit parks lies in quarantine from that commit on, as it
             stands in the log and once, until a commit counts it or its skill is forgotten.
             A store that takes a table over before the first commit counts what that
@@ -449,6 +481,16 @@ class StatsStore(Protocol):
         """
         ...
 
+    def forgotten(self, skill_ids: Iterable[str], /) -> frozenset[str]:
+        """Return those of these skills that are forgotten.
+
+        Raises:
+            InvalidEventError: If one cannot be the id of a skill, or a single string
+                was given.
+            OpenTransactionError: If the connection is inside a transaction.
+        """
+        ...
+
 
 @runtime_checkable
 class RetentionStore(Protocol):
@@ -477,6 +519,35 @@ class RetentionStore(Protocol):
         Raises:
             InvalidBoundError: If *limit* is below 1.
             InvalidProjectionError: If the projection has no such granularity.
+            OpenTransactionError: If the connection is inside a transaction.
+        """
+        ...
+
+
+@runtime_checkable
+class NoteStore(Protocol):
+    """A stats store that can also keep what went wrong last, for people to see.
+
+    Laws:
+        noted: The note of a projection is the last that was written for it. Writing one
+            changes nothing else: no number, no cursor record, no other projection's note.
+    """
+
+    def note_error(self, text: str, /) -> None:
+        """Keep *text*, and the time, as what went wrong last; at most 1,000 characters of it.
+
+        In a transaction of its own. Any text will do: what a database cannot store is
+        written as an escape.
+
+        Raises:
+            OpenTransactionError: If the connection is inside a transaction.
+        """
+        ...
+
+    def last_error(self) -> Note | None:
+        """Return what went wrong last; None: nothing has yet.
+
+        Raises:
             OpenTransactionError: If the connection is inside a transaction.
         """
         ...

@@ -259,6 +259,25 @@ class GenerationBehindError(SkillstatError):
 
 
 @attrs.define(slots=False)
+class AdoptionRefusedError(SkillstatError):
+    """Counts of another mechanism cannot be taken over. Nothing was stored.
+
+    Reaction: correct the numbers instead (`reconcile`, `correction`), or adopt into a
+    projection that has counted nothing.
+
+    Attributes:
+        projection: Name of the projection.
+        reason: Why not, as a sentence without a full stop.
+    """
+
+    projection: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"projection {self.projection!r} cannot adopt these counts: {self.reason}"
+
+
+@attrs.define(slots=False)
 class OpenTransactionError(SkillstatError):
     """The connection is inside a transaction where none may be open. Nothing was done.
 

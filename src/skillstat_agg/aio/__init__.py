@@ -6,7 +6,10 @@ calls are awaited. The text of the functions is that of the synchronous ones wit
 """
 
 from skillstat_agg.aio._boards import publish, read_board, read_on
+from skillstat_agg.aio._correcting import reconcile
 from skillstat_agg.aio._folding import drain, fold_page
+from skillstat_agg.aio._fresh import FreshLog, fresh_rollups, fresh_totals, wait_until_folded
+from skillstat_agg.aio._lag import lag
 from skillstat_agg.aio._leaderboards import leaderboard
 from skillstat_agg.aio._owners import owner_totals
 from skillstat_agg.aio._pruning import plan_prune, prune
@@ -19,6 +22,8 @@ from skillstat_agg.aio._stores import (
     EventStore,
     ExtentStore,
     GenerationStore,
+    LagStore,
+    NoteStore,
     PruneStore,
     RankStore,
     RetentionStore,
@@ -33,7 +38,10 @@ __all__ = [
     "BoardStore",
     "EventStore",
     "ExtentStore",
+    "FreshLog",
     "GenerationStore",
+    "LagStore",
+    "NoteStore",
     "PruneStore",
     "RankStore",
     "RetentionStore",
@@ -44,6 +52,9 @@ __all__ = [
     "drain",
     "expire",
     "fold_page",
+    "fresh_rollups",
+    "fresh_totals",
+    "lag",
     "leaderboard",
     "owner_totals",
     "plan_prune",
@@ -52,8 +63,10 @@ __all__ = [
     "read_board",
     "read_on",
     "rebuild",
+    "reconcile",
     "run_every",
     "series",
     "verify",
     "verify_fully",
+    "wait_until_folded",
 ]

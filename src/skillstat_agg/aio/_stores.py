@@ -14,7 +14,8 @@ from skillstat_agg._compacting import Reader, Segment
 from skillstat_agg._events import Event, Place, Position
 from skillstat_agg._generations import Comparison, Extent, Sums
 from skillstat_agg._leaderboards import Order, Ranked
-from skillstat_agg._pages import Page, TalliedPage
+from skillstat_agg._notes import Note
+from skillstat_agg._pages import Backlog, Page, TalliedPage
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
 from skillstat_agg._ranges import Buckets
@@ -87,6 +88,13 @@ class PruneStore(Protocol):
         kept: Collection[Position] = ...,
     ) -> Segment | None:
         """Make the next run of events small, and return it; None: there is none."""
+
+
+class LagStore(Protocol):
+    """How much lies after a place: the laws and method of `skillstat_agg.LagStore`, awaited."""
+
+    async def lag(self, after: Place | None, /, *, limit: int) -> Backlog:
+        """Return how much lies after *after*."""
         ...
 
 
@@ -128,6 +136,10 @@ class StatsStore(Protocol):
 
     async def forget(self, skill_id: str, /) -> bool:
         """Drop a skill for good, from every projection of the stats database."""
+        ...
+
+    async def forgotten(self, skill_ids: Iterable[str], /) -> frozenset[str]:
+        """Return those of these skills that are forgotten."""
         ...
 
 
@@ -235,3 +247,15 @@ class SummedStore(StatsStore, SumStore, Protocol):
 
 class MeasuredLog(EventStore, ExtentStore, Protocol):
     """An event store that can say how much stands up to a place."""
+
+
+class NoteStore(Protocol):
+    """What went wrong last: the law and methods of `skillstat_agg.NoteStore`, awaited."""
+
+    async def note_error(self, text: str, /) -> None:
+        """Keep *text*, and the time, as what went wrong last; at most 1,000 characters of it."""
+        ...
+
+    async def last_error(self) -> Note | None:
+        """Return what went wrong last; None: nothing has yet."""
+        ...

@@ -31,8 +31,8 @@ class Check:
             is vacuous; see `skillstat_agg.testing`.
         needs: What the harness has to declare: ``"begin"``, ``"io"``, ``"copy"``,
             ``"raw"``, ``"keeps_time"``, ``"joins"``; or what its stores must have: ``"tally"``,
-            ``"prune"``, ``"expire"``, ``"extent"``, ``"sums"``, ``"generations"``, ``"series"``,
-            ``"ranks"`` or ``"boards"``.
+            ``"lag"``, ``"prune"``, ``"expire"``, ``"extent"``, ``"sums"``, ``"generations"``,
+            ``"series"``, ``"ranks"``, ``"boards"`` or ``"notes"``.
         play: Plays one case.
     """
 

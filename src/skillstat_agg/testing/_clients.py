@@ -21,7 +21,8 @@ from skillstat_agg._commits import Commit, CommitResult, Cursor
 from skillstat_agg._events import Event, Place
 from skillstat_agg._generations import Comparison, Extent, Sums
 from skillstat_agg._leaderboards import Order, Ranked
-from skillstat_agg._pages import Page, TalliedPage
+from skillstat_agg._notes import Note
+from skillstat_agg._pages import Backlog, Page, TalliedPage
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
 from skillstat_agg._ranges import Buckets
@@ -131,6 +132,11 @@ class Events:
             return self._line.quietly(name, call)
         return self._line.call(name, given[0] if given else None, call)
 
+    def lag(self, after: Place | None, /, *, limit: int) -> Backlog:
+        """Return the backlog now; for a store that has one."""
+        call = partial(self._store.lag, after, limit=limit)
+        return cast(Backlog, self._line.call("lag", after, call))
+
 
 class TalliedEvents(Events):
     """An event store with a tally of its own, over a line."""
@@ -188,6 +194,11 @@ class SteppedEvents:
         if name in self._quiet:
             return self._line.quietly(name, call)
         return await self._line.step(name, given[0] if given else None, call)
+
+    async def lag(self, after: Place | None, /, *, limit: int) -> Backlog:
+        """Give way, then return the backlog; for a store that has one."""
+        call = partial(self._store.lag, after, limit=limit)
+        return cast(Backlog, await self._line.step("lag", after, call))
 
 
 class SteppedTallies(SteppedEvents):
@@ -293,6 +304,19 @@ class Stats:
         """Return a part of a board now."""
         call = partial(self._store.board, name, version=version, after=after, limit=limit)
         return cast(BoardRead, self._line.call("board", name, call))
+
+    def forgotten(self, skill_ids: Iterable[str], /) -> frozenset[str]:
+        """Return those that are forgotten now."""
+        call = partial(self._store.forgotten, skill_ids)
+        return cast("frozenset[str]", self._line.call("forgotten", None, call))
+
+    def note_error(self, text: str, /) -> None:
+        """Note now; for a store that can."""
+        self._line.call("note_error", None, partial(self._store.note_error, text))
+
+    def last_error(self) -> Note | None:
+        """Return the note now; for a store that has one."""
+        return cast("Note | None", self._line.call("last_error", None, self._store.last_error))
 
 
 class RetainingStats(Stats):
@@ -402,6 +426,20 @@ class SteppedStats:
         call = partial(self._store.board, name, version=version, after=after, limit=limit)
         return cast(BoardRead, await self._line.step("board", name, call))
 
+    async def forgotten(self, skill_ids: Iterable[str], /) -> frozenset[str]:
+        """Give way, then return those that are forgotten."""
+        call = partial(self._store.forgotten, skill_ids)
+        return cast("frozenset[str]", await self._line.step("forgotten", None, call))
+
+    async def note_error(self, text: str, /) -> None:
+        """Give way, then note; for a store that can."""
+        await self._line.step("note_error", None, partial(self._store.note_error, text))
+
+    async def last_error(self) -> Note | None:
+        """Give way, then return the note; for a store that has one."""
+        step = self._line.step("last_error", None, self._store.last_error)
+        return cast("Note | None", await step)
+
 
 class SteppedRetaining(SteppedStats):
     """The same for a store whose rollups can expire."""
@@ -473,3 +511,13 @@ def has_generations(store: StatsStore | aio.StatsStore) -> bool:
 def can_prune(store: EventStore | aio.EventStore) -> bool:
     """Return whether the old events of a store can be made small."""
     return all(callable(getattr(store, name, None)) for name in PRUNING)
+
+
+def has_lag(store: EventStore | aio.EventStore) -> bool:
+    """Return whether a store says how much lies after a place."""
+    return callable(getattr(store, "lag", None))
+
+
+def has_notes(store: StatsStore | aio.StatsStore) -> bool:
+    """Return whether a store keeps what went wrong last."""
+    return callable(getattr(store, "note_error", None))

@@ -38,6 +38,8 @@ from skillstat_agg.testing._clients import (
     has_expire,
     has_extent,
     has_generations,
+    has_lag,
+    has_notes,
     has_sums,
     has_tally,
     stats_over,
@@ -212,6 +214,8 @@ class Handle:
         has_sums: Whether the stats store adds up its numbers.
         has_generations: Whether the stats store builds numbers beside those that serve.
         can_prune: Whether the old events of the event store can be made small.
+        has_lag: Whether the event store says how much lies after a place.
+        has_notes: Whether the stats store keeps what went wrong last.
         can_begin: Whether appends can be held open.
         is_dead: Whether the client was closed.
         is_dying: Whether the client has died inside a call that is not over yet.
@@ -240,6 +244,8 @@ class Handle:
         self.has_generations = has_generations(self._client.stats)
         self.can_prune = can_prune(self._client.events)
         self.abilities = abilities_of(self._client.stats)
+        self.has_lag = has_lag(self._client.events)
+        self.has_notes = has_notes(self._client.stats)
         self.events = events_over(self._client.events, self._line)
         self.has_expire = has_expire(self._client.stats)
         self.stats = stats_over(self._client.stats, self._line)

@@ -110,6 +110,9 @@ class StatsPassed:
     async def forget(self, skill_id: str, /) -> bool:
         return await self.store.forget(skill_id)
 
+    async def forgotten(self, skill_ids: Iterable[str], /) -> frozenset[str]:
+        return await self.store.forgotten(skill_ids)
+
 
 @attrs.frozen(kw_only=True)
 class Saboteur:

@@ -23,7 +23,8 @@ from skillstat_agg._generations import (
     SumStore,
 )
 from skillstat_agg._leaderboards import Order, Ranked, RankStore
-from skillstat_agg._pages import Page, TalliedPage
+from skillstat_agg._notes import Note
+from skillstat_agg._pages import Backlog, Page, TalliedPage
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
 from skillstat_agg._ranges import Buckets
@@ -33,6 +34,8 @@ from skillstat_agg._stores import (
     Appended,
     EventStore,
     Expired,
+    LagStore,
+    NoteStore,
     RetentionStore,
     Rollups,
     StatsStore,
@@ -57,6 +60,11 @@ class AsyncEvents:
     async def read(self, after: Place | None, /, *, limit: int) -> Page:
         await asyncio.sleep(0)
         return self.store.read(after, limit=limit)
+
+    async def lag(self, after: Place | None, /, *, limit: int) -> Backlog:
+        assert isinstance(self.store, LagStore)
+        await asyncio.sleep(0)
+        return self.store.lag(after, limit=limit)
 
     async def extent(self, upto: Place, /) -> Extent:
         assert isinstance(self.store, ExtentStore)
@@ -179,6 +187,20 @@ class AsyncStats:
         assert isinstance(self.store, BoardStore)
         await asyncio.sleep(0)
         return self.store.board(name, version=version, after=after, limit=limit)
+
+    async def forgotten(self, skill_ids: Iterable[str], /) -> frozenset[str]:
+        await asyncio.sleep(0)
+        return self.store.forgotten(skill_ids)
+
+    async def note_error(self, text: str, /) -> None:
+        assert isinstance(self.store, NoteStore)
+        await asyncio.sleep(0)
+        self.store.note_error(text)
+
+    async def last_error(self) -> Note | None:
+        assert isinstance(self.store, NoteStore)
+        await asyncio.sleep(0)
+        return self.store.last_error()
 
 
 class AsyncRetaining(AsyncStats):

@@ -314,6 +314,8 @@ def abilities(case: AnyCase) -> dict[str, bool]:
         "generations": client.has_generations,
         "prune": client.can_prune,
         **client.abilities,
+        "lag": client.has_lag,
+        "notes": client.has_notes,
     }
 
 

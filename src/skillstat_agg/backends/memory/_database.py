@@ -14,6 +14,7 @@ from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Cursor
 from skillstat_agg._compacting import Reader
 from skillstat_agg._events import Position, RecordedEvent
+from skillstat_agg._notes import Note
 from skillstat_agg._stores import Counters
 
 
@@ -58,6 +59,7 @@ class MemoryDatabase:
         self._forgotten: frozenset[str] = frozenset()
         # Published boards, by projection and name; the last version of each is its last.
         self._boards: Mapping[str, Mapping[str, tuple[StoredBoard, ...]]] = {}
+        self._notes: dict[str, Note] = {}
 
     def copy(self) -> MemoryDatabase:
         """Return a copy, as a backup would hold it: without the appends that are open."""
@@ -69,14 +71,16 @@ class MemoryDatabase:
             twin._open = []
             twin._readers = dict(self._readers)
             twin._stats = dict(self._stats)
+            twin._notes = dict(self._notes)
             return twin
 
     def state(self) -> object:
         """Return all that is stored, as a value that is equal while nothing is written."""
         with self._lock:
             visible, stats = tuple(self._visible), dict(self._stats)
-            log = self._last, visible, dict(self._digests), dict(self._readers)
-            return log, self._compacted_to, stats, self._forgotten, self._boards
+            readers = dict(self._readers), self._compacted_to
+            log = self._last, visible, dict(self._digests), readers
+            return log, stats, self._forgotten, self._boards, dict(self._notes)
 
     def _first_unseen(self) -> Iterable[RecordedEvent]:
         """Return the first event of each append that is open and has one."""

@@ -30,7 +30,7 @@ from skillstat_agg._events import (
     RecordedEvent,
 )
 from skillstat_agg._generations import Extent
-from skillstat_agg._pages import Page, check_bounds
+from skillstat_agg._pages import Backlog, Page, check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._stores import DAY_AHEAD, Appended
 from skillstat_agg.backends._clocks import Clock, utc_now
@@ -245,6 +245,20 @@ class MemoryEventStore:
         first = self._index_after(events[0].position) - 1
         self._database._visible[first : first + len(events)] = made
         self._database._compacted_to = events[-1].position
+
+    def lag(self, after: Place | None, /, *, limit: int) -> Backlog:
+        """Return how much lies after *after*: see ``LagStore.lag``."""
+        check_bounds(limit=limit)
+        with self._database._lock:
+            self._check_same_log(after)
+            visible, end = self._database._visible, self._end_of_prefix()
+            start = 0 if after is None else self._index_after(after.position)
+            return Backlog(
+                events=min(limit, max(0, end - start)),
+                waiting=min(limit, len(visible) - max(start, end)),
+                since=visible[start].recorded_at if start < len(visible) else None,
+                frontier=visible[end - 1].position if end else None,
+            )
 
     def _index_after(self, position: Position) -> int:
         return bisect_right(self._database._visible, position, key=_position)

@@ -28,6 +28,7 @@ from skillstat_agg._generations import (
     swapped,
 )
 from skillstat_agg._leaderboards import Order, Ranked
+from skillstat_agg._notes import Note, storable
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
@@ -314,6 +315,19 @@ class MemoryStatsStore:
         """Return a part of a published board: see ``BoardStore.board``."""
         boards = self._database._boards.get(self._projection.name, {})
         return _reading.part_of(boards, name, version, after, limit, self._clock())
+
+    def forgotten(self, skill_ids: Iterable[str], /) -> frozenset[str]:
+        """Return those of these skills that are forgotten: see ``StatsStore.forgotten``."""
+        return self._database._forgotten.intersection(checked_skill_ids(skill_ids))
+
+    def note_error(self, text: str, /) -> None:
+        """Keep what went wrong last: see ``NoteStore.note_error``."""
+        note = Note(at=self._clock(), text=storable(text))
+        self._database._notes[self._projection.name] = note
+
+    def last_error(self) -> Note | None:
+        """Return what went wrong last: see ``NoteStore.last_error``."""
+        return self._database._notes.get(self._projection.name)
 
     def _key_of(self, building: str) -> str:
         return f"{self._projection.name}/{building}"

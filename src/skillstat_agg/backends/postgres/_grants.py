@@ -58,6 +58,7 @@ def worker_grants_sql(role: str, *projections: Projection, schema: str = SCHEMA)
         f"GRANT SELECT, INSERT, DELETE ON {names['skillstat_boards']},"
         f" {names['skillstat_board_entries']} TO {to}",
         f"GRANT SELECT, INSERT, DELETE ON {names['skillstat_parked']} TO {to}",
+        f"GRANT SELECT, INSERT, UPDATE ON {names['skillstat_errors']} TO {to}",
         *(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {to}" for table in tables),
     )
 

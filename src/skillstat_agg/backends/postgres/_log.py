@@ -17,7 +17,7 @@ from skillstat_agg._buckets import EPOCH, Granularity, from_microseconds, micros
 from skillstat_agg._commits import CHECKSUM_RANGE
 from skillstat_agg._events import MAX_INTEGER, Event, Place, Position, RecordedEvent, check_deltas
 from skillstat_agg._generations import Extent
-from skillstat_agg._pages import Page, TalliedPage
+from skillstat_agg._pages import Backlog, Page, TalliedPage
 from skillstat_agg._stores import Appended
 from skillstat_agg._tallies import Tally
 from skillstat_agg.backends._records import events_before_nonsense
@@ -254,6 +254,33 @@ def reading(names: Names, after: Place | None, limit: int) -> Steps[Page]:
         events=events,
         frontier=frontier,
         is_last=not rows or events[-1].position == frontier,
+    )
+
+
+def lagging(names: Names, after: Place | None, limit: int) -> Steps[Backlog]:
+    """Return how much lies after *after*: see ``LagStore.lag``."""
+    xid, seq = start_of_read(after)
+    log, most = names["skillstat_events"], min(limit, MAX_INTEGER)
+    answer = yield Query(
+        _reading(
+            names,
+            "1",
+            f""", waiting AS (
+            SELECT 1 FROM {log} WHERE xid >= (SELECT horizon FROM here) LIMIT %s
+        )""",
+            "'events', (SELECT count(*) FROM page), 'waiting', (SELECT count(*) FROM waiting),"
+            f" 'since', (SELECT recorded_at_us FROM {log} WHERE (xid, seq) > (%s::text::xid8, %s)"
+            " ORDER BY xid, seq LIMIT 1)",
+        ),
+        (xid, seq, most, most, xid, seq, xid, seq),
+    )
+    _, frontier = _checked(answer, after)
+    since = answer["since"]
+    return Backlog(
+        events=answer["events"],
+        waiting=answer["waiting"],
+        since=None if since is None else from_microseconds(since),
+        frontier=frontier,
     )
 
 

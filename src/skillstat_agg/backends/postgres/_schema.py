@@ -206,6 +206,11 @@ def cursor_tables(names: Names) -> Iterable[str]:
     recorded text NOT NULL,
     UNIQUE (projection, building, position)
 )"""
+    yield f"""CREATE TABLE {names["skillstat_errors"]} (
+    projection text COLLATE "C" PRIMARY KEY,
+    at_us bigint NOT NULL CHECK (at_us BETWEEN {_FIRST_US} AND {_LAST_US}),
+    error text NOT NULL
+)"""
 
 
 def numbers_tables(names: Names, projection: Projection) -> Iterable[str]:

@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from skillstat_agg._buckets import Granularity, microseconds, start_of
+from skillstat_agg._buckets import Granularity, from_microseconds, microseconds, start_of
 from skillstat_agg._commits import Commit, CommitResult, Cursor, check_readable
 from skillstat_agg._deltas import Deltas
 from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER
+from skillstat_agg._notes import Note, storable
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
 from skillstat_agg._stores import Rollups, Totals
@@ -169,7 +170,43 @@ def bucket_number(granularity: Granularity) -> str:
     return "(extract(epoch FROM hour) / 3600)::integer"
 
 
+def forgotten(names: Names, skill_ids: Sequence[str]) -> Steps[frozenset[str]]:
+    """Return those of the skills that are forgotten: see ``StatsStore.forgotten``."""
+    answer = yield Query(
+        f"SELECT json_build_object('version', (SELECT max(version) FROM"
+        f" {names['skillstat_schema']}), 'skills', (SELECT coalesce(json_agg(skill_id), '[]')"
+        f" FROM {names['skillstat_forgotten']} WHERE skill_id = ANY(%s::text[])))::text",
+        (texts(skill_ids),),
+    )
+    checked_version(answer["version"])
+    return frozenset(answer["skills"])
+
+
+def last_error(names: Names, projection: Projection) -> Steps[Note | None]:
+    """Return what went wrong last: see ``NoteStore.last_error``."""
+    answer = yield Query(
+        f"SELECT json_build_object('version', (SELECT max(version) FROM"
+        f" {names['skillstat_schema']}), 'note', (SELECT json_build_array(at_us, error)"
+        f" FROM {names['skillstat_errors']} WHERE projection = %s))::text",
+        (projection.name,),
+    )
+    checked_version(answer["version"])
+    if answer["note"] is None:
+        return None
+    at_us, text = answer["note"]
+    return Note(at=from_microseconds(at_us), text=text)
+
+
 # Writing
+
+
+def noting(names: Names, projection: Projection, text: str, at: datetime) -> Steps[None]:
+    """Keep what went wrong last: see ``NoteStore.note_error``."""
+    yield Query(
+        f"INSERT INTO {names['skillstat_errors']} VALUES (%s, %s, %s) ON CONFLICT (projection)"
+        " DO UPDATE SET at_us = excluded.at_us, error = excluded.error",
+        (projection.name, microseconds(at), storable(text)),
+    )
 
 
 def committing(

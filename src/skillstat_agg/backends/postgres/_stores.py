@@ -14,7 +14,8 @@ from skillstat_agg._compacting import Reader, Segment, check_before, check_reade
 from skillstat_agg._events import Event, Place, Position, check_skill_id, checked_skill_ids
 from skillstat_agg._generations import Comparison, Extent, Sums, check_building
 from skillstat_agg._leaderboards import Order, Ranked
-from skillstat_agg._pages import Page, TalliedPage, check_bounds
+from skillstat_agg._notes import Note
+from skillstat_agg._pages import Backlog, Page, TalliedPage, check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
 from skillstat_agg._ranges import Buckets
@@ -236,6 +237,14 @@ class PostgresEventStore:
         steps = _pruning.compacting(self._names, before, limit, upto, kept)
         return run(self._db, "compact", steps)
 
+    def lag(self, after: Place | None, /, *, limit: int) -> Backlog:
+        """Return how much lies after *after*, and waits: see ``LagStore.lag``.
+
+        `stall` says for whom it waits.
+        """
+        check_bounds(limit=limit)
+        return run(self._db, "lag", _log.lagging(self._names, after, limit))
+
     def stall(self) -> Stall:
         """Return how many events wait for transactions that began before theirs, and for which.
 
@@ -394,6 +403,20 @@ class PostgresStatsStore:
         part = (version, after, limit)
         steps = _reading.part_of(self._names.serving, self._projection, name, part, self._now())
         return run(self._db, "board", steps)
+
+    def forgotten(self, skill_ids: Iterable[str], /) -> frozenset[str]:
+        """Return those of these skills that are forgotten: see ``StatsStore.forgotten``."""
+        steps = _stats.forgotten(self._names, checked_skill_ids(skill_ids))
+        return run(self._db, "forgotten", steps)
+
+    def note_error(self, text: str, /) -> None:
+        """Keep what went wrong last: see ``NoteStore.note_error``."""
+        steps = _stats.noting(self._names, self._projection, text, self._now())
+        run(self._db, "note_error", steps)
+
+    def last_error(self) -> Note | None:
+        """Return what went wrong last: see ``NoteStore.last_error``."""
+        return run(self._db, "last_error", _stats.last_error(self._names, self._projection))
 
     def _now(self) -> datetime:
         return from_microseconds(microseconds(self._clock()))

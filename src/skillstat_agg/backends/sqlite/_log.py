@@ -15,12 +15,12 @@ from skillstat_agg._appending import (
     drawn_fingerprints,
     unseen_events,
 )
-from skillstat_agg._buckets import EPOCH, Granularity, microseconds
+from skillstat_agg._buckets import EPOCH, Granularity, from_microseconds, microseconds
 from skillstat_agg._commits import CHECKSUM_RANGE
 from skillstat_agg._compacting import Reader, Segment, check_before, check_reader
 from skillstat_agg._events import MAX_INTEGER, Event, Place, Position
 from skillstat_agg._generations import Extent
-from skillstat_agg._pages import Page, TalliedPage, check_bounds
+from skillstat_agg._pages import Backlog, Page, TalliedPage, check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._stores import DAY_AHEAD, Appended
 from skillstat_agg._tallies import Tally
@@ -55,6 +55,15 @@ _UP_TO = "SELECT count(*), sum(fingerprint) FROM main.skillstat_events WHERE pos
 _MORE_UP_TO = """
     SELECT stands_for - 1, checksum - fingerprint FROM main.skillstat_events
     WHERE position <= ? AND stands_for IS NOT NULL
+"""
+_COUNT = """
+    SELECT count(*) FROM (
+        SELECT 1 FROM main.skillstat_events WHERE position > ? ORDER BY position LIMIT ?
+    )
+"""
+_FIRST = """
+    SELECT +recorded_at_us FROM main.skillstat_events
+    WHERE position > ? ORDER BY position LIMIT 1
 """
 # The year 1 in microseconds is added first, so that the division never rounds towards zero.
 _PLAIN = """
@@ -279,6 +288,20 @@ class SQLiteEventStore:
             made = _pruning.made_of(events)
             _pruning.exchange(sql, events, made)
         return Segment.of(events, made)
+
+    def lag(self, after: Place | None, /, *, limit: int) -> Backlog:
+        """Return how much lies after *after*; nothing ever waits: see ``LagStore.lag``."""
+        check_bounds(limit=limit)
+        with reading(self._db, "lag") as sql:
+            start = _start(sql, after, check_schema(sql))
+            (count,) = sql.execute(_COUNT, (start, min(limit, MAX_INTEGER))).fetchone()
+            first = sql.execute(_FIRST, (start,)).fetchone()
+            return Backlog(
+                events=count,
+                waiting=0,
+                since=None if first is None else from_microseconds(first[0]),
+                frontier=_last(sql),
+            )
 
 
 def _is_undecodable(error: sqlite3.OperationalError) -> bool:

@@ -168,6 +168,15 @@ TABLES = {
             UNIQUE (projection, building, position)
         )
     """,
+    "skillstat_errors": """
+        CREATE TABLE main.skillstat_errors (
+            projection TEXT NOT NULL PRIMARY KEY,
+            at_us INTEGER NOT NULL CHECK (
+                typeof(at_us) = 'integer'
+                AND at_us BETWEEN -62135596800000000 AND 253402300799999999),
+            error TEXT NOT NULL CHECK (typeof(error) = 'text')
+        ) WITHOUT ROWID
+    """,
 }
 
 

@@ -20,6 +20,7 @@ from skillstat_agg._commits import Commit, CommitResult, Cursor, check_readable,
 from skillstat_agg._events import MAX_INTEGER, check_skill_id, checked_skill_ids
 from skillstat_agg._generations import Comparison, Sums, check_building, swapped
 from skillstat_agg._leaderboards import Order, Ranked
+from skillstat_agg._notes import Note, storable
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
@@ -299,6 +300,30 @@ class SQLiteStatsStore:
     @property
     def _tables(self) -> str:
         return tables_of(self._projection.name, self._building, self._generation)
+
+    def forgotten(self, skill_ids: Iterable[str], /) -> frozenset[str]:
+        """Return those of these skills that are forgotten: see ``StatsStore.forgotten``."""
+        asked = checked_skill_ids(skill_ids)
+        with reading(self._db, "forgotten") as sql:
+            check_schema(sql)
+            return _forgotten(sql, asked)
+
+    def note_error(self, text: str, /) -> None:
+        """Keep what went wrong last: see ``NoteStore.note_error``."""
+        note = (self._projection.name, microseconds(self._clock()), storable(text))
+        with writing(self._db, "note_error") as sql:
+            check_schema(sql)
+            sql.execute("INSERT OR REPLACE INTO main.skillstat_errors VALUES (?, ?, ?)", note)
+
+    def last_error(self) -> Note | None:
+        """Return what went wrong last: see ``NoteStore.last_error``."""
+        with reading(self._db, "last_error") as sql:
+            check_schema(sql)
+            row = sql.execute(
+                "SELECT +at_us, +error FROM main.skillstat_errors WHERE projection = ?",
+                (self._projection.name,),
+            ).fetchone()
+        return None if row is None else Note(at=from_microseconds(row[0]), text=row[1])
 
     def _now(self) -> datetime:
         return from_microseconds(microseconds(self._clock()))

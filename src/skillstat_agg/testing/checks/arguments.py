@@ -38,6 +38,8 @@ def args_01(case: AnyCase) -> None:
     read: Callable[[], object] = partial(events.read, place, limit=limit)
     if isinstance(events, TalliedEvents) and case.maybe():
         read = partial(events.tally, place, limit=limit, granularity=Granularity.DAY)
+    elif client.has_lag and case.maybe():
+        read = partial(events.lag, place, limit=limit)
     error = case.raises(InvalidBoundError, read, f"a read with limit={limit}")
     case.saw(NO_LIMIT)
     case.expect("the argument that the error names", "limit", error.name)
@@ -94,6 +96,8 @@ def args_03(case: AnyCase) -> None:
         "totals(['a', id])": lambda: client.stats.totals(["a", bad]),
         "rollups(id)": lambda: client.stats.rollups(bad, Granularity.DAY),
         "forget(id)": lambda: client.stats.forget(bad),
+        "forgotten('ab')": lambda: client.stats.forgotten("ab"),
+        "forgotten(['a', id])": lambda: client.stats.forgotten(["a", bad]),
     }
     name = case.pick(*calls)
     case.raises(InvalidEventError, calls[name], f"{name}, where id = {str(bad)[:10]!a}")

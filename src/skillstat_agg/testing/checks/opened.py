@@ -28,6 +28,7 @@ def _operations(client: Handle) -> Mapping[str, Callable[[], object]]:
         "totals": stats.totals,
         "rollups": partial(stats.rollups, "a", Granularity.DAY),
         "forget": partial(stats.forget, "a"),
+        "forgotten": partial(stats.forgotten, ["a"]),
         "drain": client.drain,
     }
     if client.has_extent:
@@ -55,6 +56,11 @@ def _operations(client: Handle) -> Mapping[str, Callable[[], object]]:
             "compactable": partial(log.compactable, None, before=None, limit=10),
             "compact": partial(log.compact, before=None, limit=10),
         }
+    if client.has_lag:
+        found["lag"] = partial(events.lag, None, limit=10)
+    if client.has_notes:
+        found["note_error"] = partial(stats.note_error, "it went wrong")
+        found["last_error"] = stats.last_error
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
-from itertools import dropwhile
 from typing import TypeVar
 
 from skillstat_agg._buckets import Granularity
@@ -16,8 +15,9 @@ from skillstat_agg.errors import StoreBusyError
 from skillstat_agg.testing._checks import AnyCase, check
 from skillstat_agg.testing._clients import SteppedEvents, SteppedStats, SteppedTallies, Waiting
 from skillstat_agg.testing._handles import Actor, Handle
+from skillstat_agg.testing._looking import was_moved_in
 from skillstat_agg.testing._numbers import Numbers, count, difference, without_zeros
-from skillstat_agg.testing._steps import REFUSED, Step, Violation
+from skillstat_agg.testing._steps import REFUSED, Violation
 from skillstat_agg.testing.checks.fencing import prepared
 from skillstat_agg.testing.checks.unknown import landing
 
@@ -34,16 +34,8 @@ async def _looking(case: AnyCase, answers: list[T], call: Coroutine[Waiting, Non
     """Add the answer of a call, and see whether anything was committed in the middle of it."""
     with suppress(StoreBusyError):
         answers.append(await call)
-        if any(map(_is_landed, dropwhile(_is_outside, case.record.steps[:-1]))):
+        if was_moved_in(case):
             case.saw(INSIDE)
-
-
-def _is_outside(step: Step) -> bool:
-    return not step.what.endswith("is in the middle")
-
-
-def _is_landed(step: Step) -> bool:
-    return step.what in ("append", "commit") and not isinstance(step.answer, BaseException)
 
 
 def _numbers_at(case: AnyCase, client: Handle, cursor: Cursor) -> tuple[str, Numbers]:

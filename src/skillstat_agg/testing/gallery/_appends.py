@@ -129,7 +129,7 @@ STORES = (
         breaks=("append_once",),
         killer="APPEND-01",
         remedy=ONE_CONSTRAINT,
-        harness=broken(events=events_of(NoIds)),
+        harness=broken(events=events_of(NoIds), counts=True),
     ),
     BrokenStore(
         name="remembers the last ids",

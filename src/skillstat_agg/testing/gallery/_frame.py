@@ -114,6 +114,7 @@ def broken(
     io: bool = False,
     further: bool = False,
     prunes: bool = False,
+    counts: bool = False,
 ) -> AnyHarness:
     """Return a harness of stores over a database in memory; what is not given keeps every law.
 
@@ -125,6 +126,8 @@ def broken(
         io: Whether one of the stores calls ``Setting.io``.
         further: Whether the stores show what they can do beyond the two protocols.
         prunes: Whether the event store shows how it makes events small.
+        counts: Whether a log that is not the one in memory says how much lies after a place.
+            By itself it would say that of the log that it is made of.
     """
 
     @contextmanager
@@ -144,6 +147,8 @@ def broken(
             numbers = stats(there, setting)
             hidden = frozenset() if further else FURTHER
             of_log = hidden if prunes else hidden | PRUNING
+            if not counts and events is not MEMORY_EVENTS:
+                of_log |= {"lag"}
             shown: tuple[Any, Any] = (Plain(log, of_log), Plain(numbers, hidden))
             yield Client(events=shown[0], stats=shown[1], begin=begin)
         finally:

@@ -156,4 +156,5 @@ def with_stats_and_io(kind: type[OpenStats], *, further: bool = False) -> AnyHar
             setting.projection, there, clock=setting.clock, io=setting.io
         ),
         io=True,
+        counts=True,
     )
