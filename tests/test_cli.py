@@ -393,8 +393,13 @@ def two(tmp_path: Path) -> Path:
     return path
 
 
-@each_reader
+@pytest.mark.parametrize(
+    "reader",
+    [reader for reader in READERS if reader[0] != "status"],
+    ids=lambda reader: reader[0],
+)
 def test_several_projections_have_to_be_told_apart(reader, two):
+    """But for the status, which is that of all of them."""
     result = run(*command(reader, two))
 
     assert result.exit_code == 2

@@ -229,17 +229,28 @@ def test_status_says_how_far_the_counting_has_come(db, tmp_path):
         "position": "2",
         "frontier": "3",
         "at_frontier": False,
-        "checksum": f"{cursor.checksum:016x}",
+        "lag": 1,
+        "waiting": 0,
+        "is_capped": False,
+        "age_seconds": halfway["age_seconds"],
         "updated_at": cursor.updated_at.isoformat(),
+        "last_error": None,
+        "dropped": {},
+        "parked": 0,
+        "checksum": f"{cursor.checksum:016x}",
     }
+    assert halfway["age_seconds"] >= 0
     assert empty["position"] is empty["frontier"] is None
     assert (empty["count"], empty["at_frontier"]) == (0, True)
-    assert succeed(*status).splitlines()[:5] == [
+    assert empty["age_seconds"] is None
+    assert succeed(*status).splitlines()[:7] == [
         "projection\tskill_stats",
         "count\t2",
         "position\t2",
         "frontier\t3",
         "at frontier\tno",
+        "lag\t1",
+        "waiting\t0",
     ]
 
 

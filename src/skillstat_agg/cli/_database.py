@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from typing_extensions import Protocol
 
 from skillstat_agg import (
     BoardStore,
-    EventStore,
     ExtentStore,
+    FreshLog,
     GenerationStore,
+    NoteStore,
     Projection,
     RankStore,
     RetentionStore,
@@ -27,7 +29,7 @@ from skillstat_agg.cli._file import File
 SCHEMES = ("postgresql://", "postgres://")
 
 
-class Log(EventStore, ExtentStore, Protocol):
+class Log(FreshLog, ExtentStore, Protocol):
     """What commands need of a log."""
 
 
@@ -39,6 +41,7 @@ class Numbers(
     SeriesStore,
     RankStore,
     BoardStore,
+    NoteStore,
     Protocol,
 ):
     """What commands need of the stats of a projection."""
@@ -67,8 +70,8 @@ class Opened(Protocol):
         """Commit everything that is done inside, or nothing."""
         ...
 
-    def waiting(self) -> dict[str, object]:
-        """Return what there is to know about events that cannot be read yet."""
+    def holders(self) -> list[str] | None:
+        """Return whom events wait for that cannot be read yet; None: none ever waits."""
         ...
 
 
@@ -124,12 +127,21 @@ def named(target: str, schema: str | None) -> Database:
 
 def chosen_projection(db: Opened, what: str, name: str | None) -> Projection:
     """Return the projection that the database holds, or the one of that name."""
+    chosen = chosen_projections(db, what, name)
+    if len(chosen) > 1:
+        names = ", ".join(projection.name for projection in chosen)
+        raise click.UsageError(f"--projection is needed, since the {what} holds several: {names}")
+    return chosen[0]
+
+
+def chosen_projections(db: Opened, what: str, name: str | None) -> Sequence[Projection]:
+    """Return the projections that the database holds, by name, or the one of that name."""
     stored = {projection.name: projection for projection in db.projections()}
-    names = ", ".join(stored)
     if not stored:
         raise failure(f"the {what} holds no projection; skillstat init adds one")
-    if name is None and len(stored) > 1:
-        raise click.UsageError(f"--projection is needed, since the {what} holds several: {names}")
-    if name is not None and name not in stored:
+    if name is None:
+        return tuple(stored.values())
+    if name not in stored:
+        names = ", ".join(stored)
         raise click.UsageError(f"the {what} holds no projection {name!r}; it holds {names}")
-    return stored[name] if name is not None else next(iter(stored.values()))
+    return (stored[name],)

@@ -58,9 +58,9 @@ class OpenedFile:
                 if self.db.in_transaction:
                     self.db.execute("ROLLBACK")
 
-    def waiting(self) -> dict[str, object]:
+    def holders(self) -> None:
         """Return nothing: what is committed can be read."""
-        return {}
+        return
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from skillstat_agg.cli._adopt import adopt_counts
 from skillstat_agg.cli._append import append
 from skillstat_agg.cli._boards import leaderboard, series
 from skillstat_agg.cli._demo import demo
@@ -50,6 +51,7 @@ class _Commands(click.Group):
         rebuild_numbers,
         prune_log,
         readers,
+        adopt_counts,
         demo,
     ],
     context_settings={"help_option_names": ["-h", "--help"]},

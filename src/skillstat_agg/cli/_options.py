@@ -73,3 +73,8 @@ csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV inste
 json_list_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, a list of objects, instead of a table."
 )
+fresh_option = click.option(
+    "--fresh",
+    is_flag=True,
+    help="Add what is not counted yet: the numbers as a drain would leave them.",
+)

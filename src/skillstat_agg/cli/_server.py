@@ -65,10 +65,9 @@ class OpenedServer:
         with translated(), self.db.transaction():
             yield
 
-    def waiting(self) -> dict[str, object]:
-        """Return how many events wait for transactions that are open, and for which."""
-        stall = self.events().stall()
-        return {"waiting": stall.waiting, "held_back_by": [str(each) for each in stall.holders]}
+    def holders(self) -> list[str]:
+        """Return for which transactions events wait."""
+        return [str(each) for each in self.events().stall().holders]
 
 
 @attrs.frozen
