@@ -15,6 +15,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import attrs
 import pytest
 
 from skillstat_agg import (
@@ -35,15 +36,19 @@ from skillstat_agg import (
     Position,
     Projection,
     PruneStore,
+    Reconciliation,
     RetentionStore,
     TalliedPage,
     TallyStore,
+    adopt,
     aio,
     bucket_start,
+    correctable,
     drain,
     expire,
     plan_prune,
     prune,
+    reconcile,
     run_every,
     shown,
 )
@@ -111,11 +116,26 @@ NOT_RUN = {
     "window24-stale-aggregation-rejected": "a later issue: boards that are too old to publish",
     "hourly-historical-and-live-generations-separate": "stated divergence: what happened before"
     " the switch is events of the same log, and counts in the same rows",
-    "hourly-backfill-event-boundary": "a later issue: to adopt the counts of another mechanism",
-    "hourly-backfill-star-boundary": "a later issue: to adopt the counts of another mechanism",
+    "hourly-backfill-event-boundary": "stated divergence: history is appended as events with"
+    " derived ids, so nothing has to be divided at a position",
+    "hourly-backfill-star-boundary": "stated divergence: history is appended as events with"
+    " derived ids, so nothing has to be divided at a time",
     "retention-classes": "stated divergence: how long what is kept is the caller's to say",
-    "cutover-flag-to-cursor-counts-twice": "a later issue: to adopt the counts of another"
-    " mechanism",
+    "migrate-pre-migration-doc": "stated divergence: a counter is one number, with no copy of it"
+    " to keep in step",
+    "migrate-preserves-unrelated": "stated divergence: a counter is one number, with no copy of"
+    " it to keep in step",
+    "backfill-never-lowers": "stated divergence: a correction may lower; who wants a floor puts"
+    " it into the source",
+    "backfill-published-weeks": "the service's job: to estimate what was never recorded",
+    "backfill-pending-installs": "the service's job: to estimate what was never recorded, from"
+    " numbers that it reads fresh",
+    "backfill-refuses-before-watermark": "stated divergence: what is pending is added, so no"
+    " position has to be passed first",
+    "score-refresh-resumable": "the service's job: to compute scores",
+    "score-refresh-skips-finished-side": "the service's job: to compute scores",
+    "pkg-batch-cap": "stated divergence: a bound is the caller's, never silently another, and"
+    " nothing starts itself again",
     "cutover-cursor-to-flag-counts-twice": "stated divergence: there is one path, by cursor;"
     " no other can be switched on",
     "prune-requires-token": "stated divergence: dry run is the default on the command line, and"
@@ -614,6 +634,163 @@ AMOUNTS = {name: Carried(name) for name in ("downloads", "installs", "bookmarks"
 SUMS = Projection("sums", {"row": Effect(counters=AMOUNTS, rollups=AMOUNTS)}, (Granularity.HOUR,))
 
 
+def stars_of(bench: Bench, source_rows: int) -> Reconciliation:
+    """Hold the stars of A against so many rows."""
+    client = bench.client
+    return reconcile(client.events, client.stats, "stars", lambda: {"A": source_rows}, at=EPOCH)
+
+
+def reconcile_stars(case: Case, new_bench: NewBench) -> Facts:
+    """Take the stars over that there are, and hold them against the rows."""
+    given, bench = case["given"], new_bench()
+    client = bench.client
+    adopt(client.events, client.stats, "old", {"A": {"stars": given["canonical_stars"]}}, at=EPOCH)
+    outcome = stars_of(bench, given["source_rows"])
+    drain(client.events, client.stats)
+    stars = client.stats.totals()["A"]["stars"]
+    patched = len(outcome.corrected)
+    # There is one number, where the original had two.
+    return {
+        "scanned": outcome.checked,
+        "patched": patched,
+        "canonical_stars": stars,
+        "legacy_stars": stars,
+    }
+
+
+def reconcile_beside_pending(case: Case, new_bench: NewBench) -> Facts:
+    """Hold the stars against rows, of which one has its event still pending."""
+    given, bench = case["given"], new_bench()
+    client = bench.client
+    adopt(client.events, client.stats, "old", {"A": given["start"]}, at=EPOCH)
+    drain(client.events, client.stats)
+    bench.append(given["pending_events"])
+    assert stars_of(bench, given["source_rows"]).is_in_sync
+    drain(client.events, client.stats)
+    return dict(client.stats.totals()["A"])
+
+
+def apply_baseline(case: Case, new_bench: NewBench) -> Facts:
+    """Lift downloads to a target, beside some that are pending."""
+    given, bench = case["given"], new_bench()
+    client = bench.client
+    if given["stored_downloads"]:
+        counts = {"A": {"downloads": given["stored_downloads"]}}
+        adopt(client.events, client.stats, "old", counts, at=EPOCH)
+        drain(client.events, client.stats)
+    client.events.append([download("A", at=EPOCH)] * given.get("pending_downloads", 0))
+    outcome = reconcile(
+        client.events, client.stats, "downloads", lambda: {"A": given["target"]}, at=EPOCH
+    )
+    corrected = outcome.corrected.get("A")
+    drain(client.events, client.stats)
+    return {
+        "write": corrected,
+        "stored_downloads": given["stored_downloads"] + (corrected or 0),
+        "after_pending_applied": client.stats.totals()["A"]["downloads"],
+    }
+
+
+def cut_over(case: Case, new_bench: NewBench) -> Facts:
+    """Take over what the flag path has counted, with its rows swept once more, and run."""
+    bench = new_bench()
+    client = bench.client
+    flagged = list(map(event_of, case["given"]["events"]))
+    downloads_of = {"A": {"downloads": len(flagged)}}
+    days = {("A", EPOCH): {"downloads": len(flagged)}}
+    for _ in range(2):
+        adopt(client.events, client.stats, "flags", downloads_of, days, at=EPOCH)
+        bench.run()
+    (day,) = client.stats.rollups("A", Granularity.DAY).values()
+    return {
+        "downloads": client.stats.totals()["A"]["downloads"],
+        "daily": day["downloads"],
+    }
+
+
+def fold_packages(case: Case, new_bench: NewBench) -> Facts:
+    """Take over the counts of two packages, and fold events of both."""
+    given, bench = case["given"], new_bench()
+    client = bench.client
+    bench.clock.now = NOON
+    items = {facts["item"] for facts in given["events"]}
+    start = {name: given["start"][name] for name in ("downloads", "installs")}
+    adopt(client.events, client.stats, "old", dict.fromkeys(items, start), at=EPOCH)
+    drain(client.events, client.stats)
+    client.events.append([package_event(facts) for facts in given["events"]])
+    changed: set[str] = set()
+    report = drain(client.events, client.stats, on_commit=changed.update)
+    totals = client.stats.totals()
+    return {
+        "processed": report.events,
+        "updated": len(changed),
+        "counters": {item: {name: totals[item][name] for name in start} for item in items},
+        "daily": {item: bench.buckets(item, Granularity.DAY) for item in items},
+    }
+
+
+def fold_into_a_day(case: Case, new_bench: NewBench) -> Facts:
+    """Take over the row of a day, and fold events of the day."""
+    given, bench = case["given"], new_bench()
+    client = bench.client
+    day = at_ms(given["events"][0]["at"])
+    adopt(client.events, client.stats, "old", {}, {("A", day): given["existing"]}, at=EPOCH)
+    drain(client.events, client.stats)
+    before = client.stats.rollups("A", Granularity.DAY)
+    client.events.append([package_event(facts) for facts in given["events"]])
+    drain(client.events, client.stats)
+    after = client.stats.rollups("A", Granularity.DAY)
+    (row,) = after.values()
+    return {"daily": dict(row), "inserted": after.keys() != before.keys()}
+
+
+def fold_in_two_batches(case: Case, new_bench: NewBench) -> Facts:
+    """Fold a retraction, and in another run what it retracts."""
+    bench = new_bench()
+    client = bench.client
+    for batch in case["given"]["batches"]:
+        client.events.append([package_event(facts) for facts in batch])
+        drain(client.events, client.stats)
+    ((day, row),) = bench.buckets("A", Granularity.DAY).items()
+    return {"day": int(day), "installs": row["installs"]}
+
+
+def report_twice(case: Case, new_bench: NewBench) -> Facts:
+    """Append the report of one identity on one day so often."""
+    given, bench = case["given"], new_bench()
+    log = bench.client.events
+    identity = f"{given['identity']['kind']}/{given['identity']['hash']}/{given['day_start']}"
+    facts = {"kind": "install", "at": given["day_start"]}
+    new = [
+        log.append([attrs.evolve(package_event(facts), event_id=identity)]).new
+        for _ in range(given["reports"])
+    ]
+    return {"events": len(log.read(None, limit=9).events), "dedupe_rows": sum(new)}
+
+
+def package_event(facts: Facts) -> Event:
+    return Event(
+        skill_id=facts.get("item", "A"), kind=facts["kind"], occurred_at=at_ms(facts["at"])
+    )
+
+
+def packages(_case: Case) -> Projection:
+    """Return a table of packages: what is cleared is taken off its day."""
+    install = {"installs": 1}
+    clear = {"installs": -1}
+    kinds = {
+        "download": Effect(counters={"downloads": 1}, rollups={"downloads": 1}),
+        "install": Effect(counters=install, rollups=install),
+        "install_clear": Effect(counters=clear, rollups=clear),
+    }
+    return correctable(Projection("packages", kinds))
+
+
+def correctable_skills(_case: Case) -> Projection:
+    """Return the default table, with corrections."""
+    return correctable(SKILL_STATS)
+
+
 def by_the_hour(case: Case) -> Projection:
     """Return the default table with rollups by hour and by day."""
     return Projection(SKILL_STATS.name, table_of(case).kinds, (Granularity.HOUR, Granularity.DAY))
@@ -732,6 +909,16 @@ RUN: dict[str, Callable[[Case, NewBench], Facts]] = {
     "prune-dry-run-bounded-range": plan,
     "prune-cutoff-retention-wins": prune_bounded,
     "prune-empty-lane-window": prune_nothing,
+    "recon-in-sync-no-write": reconcile_stars,
+    "recon-drift-patches-both": reconcile_stars,
+    "recon-must-subtract-pending": reconcile_beside_pending,
+    "backfill-pending-download-compensation": apply_baseline,
+    "backfill-idempotent": apply_baseline,
+    "cutover-flag-to-cursor-counts-twice": cut_over,
+    "pkg-aggregate": fold_packages,
+    "pkg-daily-row-updated": fold_into_a_day,
+    "pkg-negative-daily-clamped-at-insert": fold_in_two_batches,
+    "pkg-dedupe-installs": report_twice,
 }
 
 
@@ -740,6 +927,10 @@ TABLES: dict[Callable[[Case, NewBench], Facts], Callable[[Case], Projection]] = 
     fold_by_the_hour: by_the_hour,
     fold_after_expiry: by_the_hour,
     sum_rows: lambda _case: SUMS,
+    **dict.fromkeys(
+        (reconcile_stars, reconcile_beside_pending, apply_baseline, cut_over), correctable_skills
+    ),
+    **dict.fromkeys((fold_packages, fold_into_a_day, fold_in_two_batches, report_twice), packages),
 }
 """The tables of those cases that need another than the default one."""
 
