@@ -35,6 +35,8 @@ from skillstat_agg import (
     EventStore,
     ExtentStore,
     GenerationStore,
+    LagStore,
+    NoteStore,
     PruneStore,
     RankStore,
     RetentionStore,
@@ -66,6 +68,8 @@ PROTOCOLS = (
     SeriesStore,
     RankStore,
     BoardStore,
+    LagStore,
+    NoteStore,
 )
 NOT_RUN = re.compile(r"<!-- (test|demo|run)-command -->\n\Z")
 
