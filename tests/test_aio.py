@@ -39,6 +39,7 @@ MODULES = {
     "_pruning": ["plan_prune", "prune", "_tell", "_parked"],
     "_rebuilding": ["rebuild", "check_same_log", "_begin"],
     "_retention": ["expire"],
+    "_sampling": ["verify_sample", "_scanned"],
     "_scheduling": ["run_every"],
     "_verifying": ["verify", "verify_fully", "_verified", "_caught_up"],
     "_series": ["series"],

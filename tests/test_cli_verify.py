@@ -20,7 +20,9 @@ LINES = "".join(
     for skill in "aab"
 )
 FULL = ["--full"]
+SAMPLE = ["--sample", "9"]
 both = pytest.mark.parametrize("options", [[], FULL], ids=["cheap", "full"])
+every = pytest.mark.parametrize("options", [[], FULL, SAMPLE], ids=["cheap", "full", "sample"])
 
 
 @pytest.fixture
@@ -36,12 +38,12 @@ def change(path: Path, statement: str) -> None:
         db.execute(statement)
 
 
-@both
+@every
 def test_what_is_right_is_said_to_be(path, options):
     assert succeed("verify", "--db", path, *options) == "3 events verified: no difference\n"
 
 
-@both
+@every
 def test_nothing_is_right_of_an_empty_log(tmp_path, options):
     path = tmp_path / "stats.db"
     succeed("init", "--db", path)
@@ -164,6 +166,22 @@ def test_ctrl_c_ends_in_one_sentence(path, monkeypatch, command, module, functio
     with closing(sqlite3.connect(path)) as db:
         stats = SQLiteStatsStore(db, SKILL_STATS)
         assert not stats.discard("verify")
+
+
+def test_a_sample_lists_what_differs(path):
+    change(path, "UPDATE skill_stats_totals SET downloads = 7 WHERE skill_id = 'a'")
+
+    result = run("verify", "--db", path, *SAMPLE)
+
+    assert result.exit_code == 3
+    assert "downloads\ta\t\t2\t7" in result.stdout
+
+
+def test_a_sample_of_every_skill_is_wrong_usage(path):
+    result = run("verify", "--db", path, *FULL, *SAMPLE)
+
+    assert result.exit_code == 2
+    assert "leave out --sample" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["verify", "rebuild"])

@@ -36,6 +36,7 @@ LAYERS = (
         "_retention",
         "_rebuilding",
         "_verifying",
+        "_sampling",
         "_scheduling",
         "_signals",
         "_ranges",

@@ -82,6 +82,7 @@ from skillstat_agg._quarantine import ParkedEvent, Quarantine, Uncountable
 from skillstat_agg._ranges import Buckets
 from skillstat_agg._rebuilding import RebuildReport, rebuild
 from skillstat_agg._retention import ROWS_PER_STEP, expire
+from skillstat_agg._sampling import verify_sample
 from skillstat_agg._scheduling import (
     TRANSIENT,
     Failure,
@@ -247,5 +248,6 @@ __all__ = [
     "unseen_events",
     "verify",
     "verify_fully",
+    "verify_sample",
     "wait_until_folded",
 ]

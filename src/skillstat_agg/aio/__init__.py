@@ -15,6 +15,7 @@ from skillstat_agg.aio._owners import owner_totals
 from skillstat_agg.aio._pruning import plan_prune, prune
 from skillstat_agg.aio._rebuilding import rebuild
 from skillstat_agg.aio._retention import expire
+from skillstat_agg.aio._sampling import verify_sample
 from skillstat_agg.aio._scheduling import run_every
 from skillstat_agg.aio._series import series
 from skillstat_agg.aio._stores import (
@@ -68,5 +69,6 @@ __all__ = [
     "series",
     "verify",
     "verify_fully",
+    "verify_sample",
     "wait_until_folded",
 ]

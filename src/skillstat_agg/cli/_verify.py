@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import suppress
 
 import click
@@ -14,6 +15,7 @@ from skillstat_agg import (
     VerifyReport,
     verify,
     verify_fully,
+    verify_sample,
 )
 from skillstat_agg._verifying import VERIFY
 from skillstat_agg.cli._database import Database, Opened, chosen_projection
@@ -33,12 +35,23 @@ DIFFERS = 3
 
 @click.command(
     "verify",
-    epilog=example("skillstat verify --db stats.db", "skillstat verify --db stats.db --full"),
+    epilog=example(
+        "skillstat verify --db stats.db",
+        "skillstat verify --db stats.db --full",
+        "skillstat verify --db stats.db --sample 100",
+    ),
 )
 @database_options
 @projection_option
 @click.option(
     "--full", "is_full", is_flag=True, help="Count everything anew, and compare each number."
+)
+@click.option(
+    "--sample",
+    "size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Count N skills anew, taken at random, and compare each of their numbers.",
 )
 @page_option(DEFAULT_PAGE)
 @click.option(
@@ -57,6 +70,7 @@ def verify_numbers(
     *,
     name: str | None,
     is_full: bool,
+    size: int | None,
     page: int,
     limit: int,
     as_json: bool,
@@ -66,13 +80,18 @@ def verify_numbers(
     By itself it compares sums: number and checksum of the events up to the cursor, and each
     counter's sum over all skills. With --full it counts everything anew, in tables of its own
     that it drops in the end, and compares each number; on PostgreSQL run that as the owner of
-    the tables. Nothing that is shown is changed, and workers go on. Exit code 3: something
+    the tables. With --sample it reads the log as well, and compares some skills; it makes no
+    tables. Nothing that is shown is changed, and workers go on. Exit code 3: something
     differs; `skillstat rebuild` makes it right.
     """
+    if is_full and size is not None:
+        raise click.UsageError("--full compares every skill: leave out --sample")
     with database.opened() as db:
         projection = chosen_projection(db, database.what, name)
         if is_full:
             report = _fully(db, projection, page, limit)
+        elif size is not None:
+            report = _sampled(db, projection, size, page, limit)
         else:
             report = verify(db.events(), db.stats(projection))
     _show(report, limit=limit, as_json=as_json)
@@ -90,6 +109,21 @@ def _fully(db: Opened, projection: Projection, page: int, limit: int) -> VerifyR
             with suppress(SkillstatError):  # the next one drops it otherwise
                 stats.discard(VERIFY)
             raise
+
+
+def _sampled(db: Opened, projection: Projection, size: int, page: int, limit: int) -> VerifyReport:
+    stats = db.stats(projection)
+    total = stats.cursor().count
+    with progress("verifying", total=total or None) as show:
+        return verify_sample(
+            db.events(),
+            stats,
+            size=size,
+            seed=secrets.randbits(32),
+            page=page,
+            limit=limit,
+            on_progress=show,
+        )
 
 
 def _show(report: VerifyReport, *, limit: int, as_json: bool) -> None:
