@@ -93,6 +93,15 @@ ERRORS = [
         errors.StoreUnavailableError("disk is full"),
         "the database cannot be used: disk is full",
     ),
+    (
+        errors.NotBuildingError("p", "rebuild"),
+        "projection 'p' builds no numbers called 'rebuild' (any more): they were swapped in, or"
+        " discarded, or never begun",
+    ),
+    (
+        errors.GenerationBehindError("p", "rebuild", "they stand at 3, what serves stands at 4"),
+        "the numbers 'rebuild' of projection 'p': they stand at 3, what serves stands at 4",
+    ),
 ]
 CLASSES = [
     value
