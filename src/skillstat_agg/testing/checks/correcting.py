@@ -24,8 +24,10 @@ TABLE = correctable(SKILL_STATS)
 
 
 def _stars(case: AnyCase) -> Mapping[str, int]:
-    """Return the rows of a service, one for each star that is committed; one has no event."""
-    rows = Counter(event.skill_id for event in case.committed.events if event.kind == "star")
+    """Return the rows of a service, as the stars that are committed made them, and one more."""
+    rows: Counter[str] = Counter()
+    for event in case.committed.events:
+        rows[event.skill_id] += {"star": 1, "unstar": -1}.get(event.kind, 0)
     return {**rows, "a": rows["a"] + 1}
 
 
@@ -77,7 +79,7 @@ def correct_01(case: AnyCase) -> None:
     found: list[Reconciliation] = []
     case.play(
         other,
-        case.client("w2", TABLE).appending((case.event(skill, "star"),)),
+        case.client("w2", TABLE).appending((case.event(skill, "unstar"),)),
         _reconciling(case, keeper, found),
         switches=case.scope(1, 3),
         look=False,

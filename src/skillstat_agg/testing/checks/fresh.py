@@ -307,7 +307,7 @@ def fresh_06(case: AnyCase) -> None:
 def fresh_07(case: AnyCase) -> None:
     """Limits below, at and above what is pending, from every cursor."""
     client = case.client("w")
-    client.append(*case.downloads("abca"))
+    client.append(*case.downloads("abcd"))
     folded = case.pick(*range(len(places_of(client))))
     if folded:
         client.drain(page=1, max_events=folded)
