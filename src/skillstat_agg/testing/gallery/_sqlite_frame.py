@@ -93,7 +93,7 @@ def on_sqlite(
                 return attrs.evolve(held, events=log)
 
             numbers = stats(db, setting.projection, clock=setting.clock)
-            hidden = FURTHER if prunes else FURTHER | PRUNING
+            hidden = (FURTHER if prunes else FURTHER | PRUNING) | {"lag"}
             shown: tuple[Any, Any] = (Plain(log, hidden), Plain(numbers))
             yield Client(events=shown[0], stats=shown[1], begin=begin)
 
