@@ -94,6 +94,10 @@ ERRORS = [
         "the database cannot be used: disk is full",
     ),
     (
+        errors.AdoptionRefusedError("p", "it has counted 3 events"),
+        "projection 'p' cannot adopt these counts: it has counted 3 events",
+    ),
+    (
         errors.NotBuildingError("p", "rebuild"),
         "projection 'p' builds no numbers called 'rebuild' (any more): they were swapped in, or"
         " discarded, or never begun",
