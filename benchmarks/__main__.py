@@ -16,7 +16,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks import appends, boards, drains, memory, postgres
+from benchmarks import appends, boards, drains, memory, operating, postgres
 from benchmarks.figures import Figure, Setting
 from benchmarks.logs import rows, write_log
 
@@ -31,6 +31,9 @@ BENCHMARKS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
     "plain": drains.without_tally,
     "tally": drains.tallying,
     "event": appends.constructing,
+    "rebuild": operating.rebuilding,
+    "verify": operating.verifying,
+    "prune": operating.pruning,
     "board": boards.of_a_week,
     "page-of-results": boards.of_a_page,
     "postgres-drain": postgres.against_statement,

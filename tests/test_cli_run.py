@@ -110,6 +110,20 @@ def test_a_tick_ends_within_one_page(path):
     assert counted(path) == 4
 
 
+def test_what_needs_a_person_stands_in_the_status(path):
+    """Whoever looks later finds out why the numbers stand still."""
+    append(path, Event(skill_id="a", kind="comment", occurred_at=NOON))
+
+    with pytest.raises(NeedsAPerson):
+        worker(path).tick()
+
+    with opened(path) as db:
+        noted = SQLiteStatsStore(db, SKILL_STATS).last_error()
+    assert noted is not None
+    assert "unknown kind 'comment'" in noted.text
+    assert "unknown kind 'comment'" in succeed("status", "--db", str(path))
+
+
 def test_an_event_that_cannot_be_counted_needs_a_person_and_stops_no_other_projection(path):
     """What stands before it is committed."""
     with opened(path) as db:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import attrs
@@ -98,6 +98,9 @@ class Worker:
                 wait=self.wait,
             )
         except SkillstatError as error:
+            if not isinstance(error, TRANSIENT):  # where nobody can write, nobody can note
+                with suppress(SkillstatError):
+                    db.stats(projection).note_error(str(error))
             return error
         if report.events or report.conflicts:
             click.echo(f"{visible(projection.name)}: {sentence(report)}")
