@@ -80,7 +80,7 @@ from skillstat_agg._projections import SKILL_STATS, Projection
 from skillstat_agg._pruning import DEFAULT_SEGMENT, PruneReport, plan_prune, prune
 from skillstat_agg._quarantine import ParkedEvent, Quarantine, Uncountable
 from skillstat_agg._ranges import Buckets
-from skillstat_agg._rebuilding import RebuildReport, rebuild
+from skillstat_agg._rebuilding import BUILDING_PAGE, RebuildReport, rebuild
 from skillstat_agg._retention import ROWS_PER_STEP, expire
 from skillstat_agg._sampling import verify_sample
 from skillstat_agg._scheduling import (
@@ -112,6 +112,7 @@ from skillstat_agg._verifying import VerifyReport, verify, verify_fully
 from skillstat_agg.errors import SkillstatError
 
 __all__ = [
+    "BUILDING_PAGE",
     "CHECKSUM_RANGE",
     "CORRECTIONS",
     "DAY_AHEAD",

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from time import sleep
 
 import attrs
 
@@ -19,6 +20,9 @@ from skillstat_agg.errors import StoreContractError
 
 DEFAULT_SEGMENT = 10_000
 """Events per segment: large enough to be made small, small enough to lock briefly."""
+
+REST = timedelta(milliseconds=150)
+"""The pause between two segments, in which whoever waits for the lock finds it free."""
 
 
 @attrs.frozen(kw_only=True)
@@ -106,6 +110,8 @@ def prune(
     max_segments: int | None = None,
     kept: Collection[Position] = (),
     on_segment: Callable[[Segment], object] | None = None,
+    rest: timedelta = REST,
+    wait: Callable[[float], object] = sleep,
 ) -> PruneReport:
     """Make old events small that every reader of the log has read, segment by segment.
 
@@ -130,6 +136,9 @@ def prune(
             *stats*.
         on_segment: Called after each segment. What it raises ends the prune; what was made
             small stays so.
+        rest: How long to rest between two segments. A writer who waits for SQLite's lock is
+            not in a queue: it looks every tenth of a second, and must find the lock free.
+        wait: Waits for so many seconds.
 
     Raises:
         InvalidBoundError: If a bound is below 1, or *before* has no time zone.
@@ -144,6 +153,8 @@ def prune(
     report = nothing_pruned(events.readers())
     upto, stay = report.slowest.position, {*kept, *_parked(stats)}
     while not report.is_over and report.segments != max_segments:
+        if report.segments and rest:
+            wait(rest.total_seconds())
         segment = events.compact(before=before, limit=limit, upto=upto, kept=stay)
         if segment is None:
             break

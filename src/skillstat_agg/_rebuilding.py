@@ -11,7 +11,6 @@ import attrs
 
 from skillstat_agg._commits import Cursor, stored_projection
 from skillstat_agg._folding import (
-    DEFAULT_PAGE,
     FoldReport,
     drain,
     log,
@@ -27,6 +26,10 @@ from skillstat_agg.errors import GenerationBehindError, HistoryChangedError, Not
 
 REBUILD = "rebuild"
 """What a rebuild calls the numbers that it builds."""
+
+BUILDING_PAGE = 50_000
+"""Events per commit of numbers that nobody is shown yet: more than a drain takes, since each row
+is then written less often, and few enough to lock briefly."""
 
 
 @attrs.frozen(kw_only=True)
@@ -63,7 +66,7 @@ def rebuild(
     events: EventStore,
     stats: RebuildableStore,
     *,
-    page: int = DEFAULT_PAGE,
+    page: int = BUILDING_PAGE,
     uncountable: Uncountable = Uncountable.HALT,
     on_progress: Callable[[int], object] | None = None,
 ) -> RebuildReport:

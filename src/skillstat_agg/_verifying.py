@@ -11,7 +11,7 @@ from contextlib import suppress
 import attrs
 
 from skillstat_agg._commits import Cursor, stored_projection
-from skillstat_agg._folding import DEFAULT_PAGE, drain, retire_reader
+from skillstat_agg._folding import drain, retire_reader
 from skillstat_agg._generations import (
     MOST_DIFFERENCES,
     Comparison,
@@ -25,7 +25,7 @@ from skillstat_agg._generations import (
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Uncountable
-from skillstat_agg._rebuilding import check_same_log
+from skillstat_agg._rebuilding import BUILDING_PAGE, check_same_log
 from skillstat_agg._stores import EventStore, StatsStore
 from skillstat_agg.errors import (
     GenerationBehindError,
@@ -132,7 +132,7 @@ def verify_fully(
     events: EventStore,
     stats: RebuildableStore,
     *,
-    page: int = DEFAULT_PAGE,
+    page: int = BUILDING_PAGE,
     limit: int = MOST_DIFFERENCES,
     on_progress: Callable[[int], object] | None = None,
 ) -> VerifyReport:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from asyncio import sleep
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from skillstat_agg._compacting import Segment, reader_of
 from skillstat_agg._events import Position
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._pruning import (
     DEFAULT_SEGMENT,
+    REST,
     PruneReport,
     is_behind,
     nothing_pruned,
@@ -54,6 +56,8 @@ async def prune(
     max_segments: int | None = None,
     kept: Collection[Position] = (),
     on_segment: Callable[[Segment], Awaitable[object]] | None = None,
+    rest: timedelta = REST,
+    wait: Callable[[float], Awaitable[object]] = sleep,
 ) -> PruneReport:
     """Make old events small that every reader of the log has read, segment by segment.
 
@@ -78,6 +82,9 @@ async def prune(
             *stats*.
         on_segment: Called after each segment. What it raises ends the prune; what was made
             small stays so.
+        rest: How long to rest between two segments. A writer who waits for SQLite's lock is
+            not in a queue: it looks every tenth of a second, and must find the lock free.
+        wait: Waits for so many seconds.
 
     Raises:
         InvalidBoundError: If a bound is below 1, or *before* has no time zone.
@@ -92,6 +99,8 @@ async def prune(
     report = nothing_pruned(await events.readers())
     upto, stay = report.slowest.position, {*kept, *await _parked(stats)}
     while not report.is_over and report.segments != max_segments:
+        if report.segments and rest:
+            await wait(rest.total_seconds())
         segment = await events.compact(before=before, limit=limit, upto=upto, kept=stay)
         if segment is None:
             break

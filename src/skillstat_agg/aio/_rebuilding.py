@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from skillstat_agg._commits import Cursor
-from skillstat_agg._folding import DEFAULT_PAGE
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._quarantine import Uncountable
 from skillstat_agg._rebuilding import (
+    BUILDING_PAGE,
     REBUILD,
     RebuildReport,
     check_caught_up,
@@ -25,7 +25,7 @@ async def rebuild(
     events: EventStore,
     stats: RebuildableStore,
     *,
-    page: int = DEFAULT_PAGE,
+    page: int = BUILDING_PAGE,
     uncountable: Uncountable = Uncountable.HALT,
     on_progress: Callable[[int], Awaitable[object]] | None = None,
 ) -> RebuildReport:

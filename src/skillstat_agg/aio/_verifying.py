@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from skillstat_agg._folding import DEFAULT_PAGE
 from skillstat_agg._generations import MOST_DIFFERENCES, Comparison, Extent
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._quarantine import Uncountable
+from skillstat_agg._rebuilding import BUILDING_PAGE
 from skillstat_agg._verifying import (
     CATCH_UPS,
     STARTS,
@@ -56,7 +56,7 @@ async def verify_fully(
     events: EventStore,
     stats: RebuildableStore,
     *,
-    page: int = DEFAULT_PAGE,
+    page: int = BUILDING_PAGE,
     limit: int = MOST_DIFFERENCES,
     on_progress: Callable[[int], Awaitable[object]] | None = None,
 ) -> VerifyReport:

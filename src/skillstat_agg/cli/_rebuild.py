@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from skillstat_agg import DEFAULT_PAGE, RebuildReport, rebuild
+from skillstat_agg import BUILDING_PAGE, RebuildReport, rebuild
 from skillstat_agg.cli._database import Database, chosen_projection
 from skillstat_agg.cli._errors import failure, when_interrupted
 from skillstat_agg.cli._options import database_options, example, page_option, projection_option
@@ -21,7 +21,7 @@ from skillstat_agg.errors import UncountableEventError, UnreadableEventError
 )
 @database_options
 @projection_option
-@page_option(DEFAULT_PAGE)
+@page_option(BUILDING_PAGE)
 def rebuild_numbers(database: Database, name: str | None, page: int) -> None:
     """Count the whole log anew, and put the result in the place of what is shown.
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 import click
 
 from skillstat_agg import (
-    DEFAULT_PAGE,
+    BUILDING_PAGE,
     MOST_DIFFERENCES,
     Difference,
     Projection,
@@ -53,7 +53,7 @@ DIFFERS = 3
     metavar="N",
     help="Count N skills anew, taken at random, and compare each of their numbers.",
 )
-@page_option(DEFAULT_PAGE)
+@page_option(BUILDING_PAGE)
 @click.option(
     "--limit",
     type=click.IntRange(1, 1_000_000),

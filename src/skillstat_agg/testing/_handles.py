@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar, cast
 
@@ -361,7 +361,13 @@ class Handle:
         """Prune now, with the stats of the client."""
         self.prunes()
         return prune(
-            self.log, self.stats, before=before, limit=limit, kept=kept, on_segment=on_segment
+            self.log,
+            self.stats,
+            before=before,
+            limit=limit,
+            kept=kept,
+            on_segment=on_segment,
+            rest=timedelta(0),
         )
 
     # Actors
@@ -526,6 +532,7 @@ async def _rebuild(events: SteppedEvents, stats: SteppedStats, page: int) -> Reb
 
 async def _prune(events: SteppedEvents, stats: SteppedStats, limit: int) -> PruneReport | None:
     try:
-        return await aio.prune(cast(aio.PruneStore, events), stats, before=None, limit=limit)
+        log, no_rest = cast(aio.PruneStore, events), timedelta(0)
+        return await aio.prune(log, stats, before=None, limit=limit, rest=no_rest)
     except StoreBusyError:
         return None
