@@ -47,8 +47,11 @@ class CommandLine(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return one section per command."""
-        commands = {"skillstat": main}
-        commands |= {f"skillstat {name}": each for name, each in main.commands.items()}
+        commands: dict[str, click.Command] = {"skillstat": main}
+        for name, each in main.commands.items():
+            commands[f"skillstat {name}"] = each
+            if isinstance(each, click.Group):
+                commands |= {f"skillstat {name} {one}": sub for one, sub in each.commands.items()}
         return [_section(name, command) for name, command in commands.items()]
 
 

@@ -20,6 +20,7 @@ from psycopg.sql import Literal
 
 from skillstat_agg import Appended, Event, Projection
 from skillstat_agg.backends.postgres import (
+    PostgresBadgeStore,
     PostgresEventStore,
     PostgresStatsStore,
     aio,
@@ -51,6 +52,7 @@ CLEARED = (
     "skillstat_boards",
     "skillstat_board_entries",
     "skillstat_errors",
+    "skillstat_badges",
 )
 SEQUENCE = "skillstat_events_seq_seq"
 
@@ -303,7 +305,8 @@ class Sites:
                 return JoinedAppend(db, events, translated)
 
             db.io = setting.io
-            yield Client(events=events, stats=stats, begin=begin)
+            badges = PostgresBadgeStore(db, schema=site.schema)
+            yield Client(events=events, stats=stats, begin=begin, badges=badges)
 
     @contextmanager
     def _connection(self, options: str) -> Iterator[SpiedConnection]:
@@ -345,7 +348,8 @@ class Sites:
                 return AsyncJoinedAppend(db, events)
 
             db.io = setting.io
-            yield AsyncClient(events=events, stats=stats, begin=begin)
+            badges = aio.PostgresBadgeStore(db, schema=site.schema)
+            yield AsyncClient(events=events, stats=stats, begin=begin, badges=badges)
 
     @asynccontextmanager
     async def _async_connection(self, options: str) -> AsyncIterator[AsyncSpiedConnection]:

@@ -15,6 +15,7 @@ from typing_extensions import Protocol
 from skillstat_agg import (
     SKILL_STATS,
     Appended,
+    BadgeStore,
     Event,
     ExtentStore,
     FreshLog,
@@ -23,8 +24,18 @@ from skillstat_agg import (
     StatsStore,
     SumStore,
 )
-from skillstat_agg.backends.memory import MemoryDatabase, MemoryEventStore, MemoryStatsStore
-from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
+from skillstat_agg.backends.memory import (
+    MemoryBadgeStore,
+    MemoryDatabase,
+    MemoryEventStore,
+    MemoryStatsStore,
+)
+from skillstat_agg.backends.sqlite import (
+    SQLiteBadgeStore,
+    SQLiteEventStore,
+    SQLiteStatsStore,
+    create_tables,
+)
 from skillstat_agg.errors import StoreBusyError
 from tests.logs import NOON
 
@@ -47,11 +58,12 @@ class Numbers(StatsStore, SumStore, GenerationStore, Protocol):
 
 @attrs.frozen
 class Client:
-    """A log and stats over a connection of its own, and a way to hold an append open."""
+    """A log, stats and badges over a connection of its own, and a way to hold an append open."""
 
     events: Log
     stats: Numbers
     begin: Callable[[], HeldAppend]
+    badges: BadgeStore
 
 
 class Site(Protocol):
@@ -71,7 +83,7 @@ class MemorySite:
 
     def client(self, projection: Projection = SKILL_STATS) -> Client:
         stats = MemoryStatsStore(projection, self._database, clock=self._clock)
-        return Client(self._log, stats, self._log.begin)
+        return Client(self._log, stats, self._log.begin, MemoryBadgeStore(self._database))
 
 
 @attrs.frozen
@@ -115,6 +127,7 @@ class SQLiteSite:
             log,
             stats,
             lambda: HeldSQLiteAppend(held, SQLiteEventStore(held, clock=self._clock)),
+            SQLiteBadgeStore(db),
         )
 
 

@@ -49,6 +49,7 @@ MODULES = {
     "_lag": ["lag"],
     "_fresh": ["fresh_totals", "fresh_rollups", "_tail", "wait_until_folded"],
     "_correcting": ["reconcile", "_numbers", "_moved"],
+    "_hydrating": ["hydrate", "_rollups_of"],
 }
 TWINS = [(module, name) for module, names in MODULES.items() for name in names]
 PROTOCOLS = [
@@ -65,6 +66,7 @@ PROTOCOLS = [
     "BoardStore",
     "LagStore",
     "NoteStore",
+    "BadgeStore",
 ]
 
 in_every_site = pytest.mark.parametrize("site_of", SITES.values(), ids=SITES)
@@ -134,7 +136,7 @@ def test_the_two_texts_are_equal(module, name):
 def test_every_module_of_the_twin_is_compared():
     names = {path.stem for path in Path(aio.__file__).parent.glob("*.py")}
 
-    assert names == {"__init__", "_stores", *MODULES}
+    assert names == {"__init__", "_badges", "_stores", *MODULES}
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -89,7 +89,7 @@ test_waiting = conformance_tests(
 async_with_io = attrs.evolve(sqlite_async, io=True)
 
 test_async_with_io = conformance_tests(
-    async_with_io, checks=[check for check in CHECKS if check.family in ("SNAP", "CRASH")]
+    async_with_io, checks=[check for check in CHECKS if check.family in ("SNAP", "CRASH", "BADGE")]
 )
 
 

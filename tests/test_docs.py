@@ -29,6 +29,7 @@ from sybil.parsers.rest import DocTestParser
 import skillstat_agg
 from skillstat_agg import (
     SKILL_STATS,
+    BadgeStore,
     BoardStore,
     Carried,
     Effect,
@@ -70,6 +71,7 @@ PROTOCOLS = (
     BoardStore,
     LagStore,
     NoteStore,
+    BadgeStore,
 )
 NOT_RUN = re.compile(r"<!-- (test|demo|run)-command -->\n\Z")
 

@@ -24,6 +24,14 @@ ERRORS = [
     ),
     (errors.InvalidBoardError("at least one board is needed"), "at least one board is needed"),
     (
+        errors.InvalidBadgeError("there is no badge 'golden'"),
+        "there is no badge 'golden'",
+    ),
+    (
+        errors.ForgottenSkillError("a"),
+        "skill 'a' was forgotten, for good: it gets no badge any more",
+    ),
+    (
         errors.UnlikeTalliesError("hour", "day"),
         "a tally by hour and a tally by day do not add",
     ),
@@ -166,6 +174,7 @@ def test_an_exception_survives_pickle_and_copy(error, message):
         (errors.InvalidProjectionError, ValueError),
         (errors.InvalidBoundError, ValueError),
         (errors.InvalidBoardError, ValueError),
+        (errors.InvalidBadgeError, ValueError),
         (errors.UnlikeTalliesError, TypeError),
         (errors.OutOfRangeError, OverflowError),
     ],

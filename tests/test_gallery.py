@@ -12,6 +12,7 @@ import pytest
 
 from skillstat_agg import (
     SKILL_STATS,
+    BadgeStore,
     BoardStore,
     Event,
     EventStore,
@@ -176,7 +177,7 @@ def test_every_law_is_broken_by_a_store():
     protocols = (
         *(EventStore, StatsStore, TallyStore, PruneStore),
         *(RetentionStore, ExtentStore, SumStore, GenerationStore),
-        *(SeriesStore, RankStore, BoardStore, LagStore, NoteStore),
+        *(SeriesStore, RankStore, BoardStore, LagStore, NoteStore, BadgeStore),
     )
     laws = set().union(*map(laws_of, protocols))
 

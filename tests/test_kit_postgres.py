@@ -23,7 +23,7 @@ refused_async = sites.harness(is_async=True, io=False)
 waiting_async = sites.harness(is_async=True, waits=True)
 
 # Where somebody can be in the way of another: the rest would be played again for nothing.
-IN_THE_WAY = ("APPEND", "DEPLOY", "FENCE", "MECH")
+IN_THE_WAY = ("APPEND", "BADGE", "DEPLOY", "FENCE", "MECH")
 
 test_sync = conformance_tests(refused)
 test_sync_waiting = conformance_tests(

@@ -29,7 +29,7 @@ LAYERS = (
     ("_tallies",),
     ("_effects", "_projections", "_deltas", "_adjusting"),
     ("_commits", "_quarantine", "_notes", "_pages", "_compacting"),
-    ("_stores", "_appending", "_generations"),
+    ("_stores", "_appending", "_badges", "_generations"),
     (
         "_folding",
         "_pruning",
@@ -48,6 +48,7 @@ LAYERS = (
         "_fresh",
         "_correcting",
         "_adopting",
+        "_hydrating",
         "aio",
         "skillstat_agg",
     ),

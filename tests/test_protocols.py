@@ -10,10 +10,29 @@ from contextlib import closing
 from typing import Any
 
 import skillstat_agg
-from skillstat_agg import SKILL_STATS, EventStore, StatsStore, TallyStore, aio, drain
-from skillstat_agg.backends.memory import MemoryEventStore, MemoryStatsStore
-from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
-from skillstat_agg.testing._twins import AsyncEvents, AsyncStats, AsyncTallies, behind_coroutines
+from skillstat_agg import (
+    SKILL_STATS,
+    BadgeStore,
+    EventStore,
+    StatsStore,
+    TallyStore,
+    aio,
+    drain,
+)
+from skillstat_agg.backends.memory import MemoryBadgeStore, MemoryEventStore, MemoryStatsStore
+from skillstat_agg.backends.sqlite import (
+    SQLiteBadgeStore,
+    SQLiteEventStore,
+    SQLiteStatsStore,
+    create_tables,
+)
+from skillstat_agg.testing._twins import (
+    AsyncBadges,
+    AsyncEvents,
+    AsyncStats,
+    AsyncTallies,
+    behind_coroutines,
+)
 from tests.logs import download
 
 
@@ -21,8 +40,10 @@ def test_the_memory_stores_keep_their_protocols():
     """The memory log is an event store that leaves tallying to the pure fold."""
     log: EventStore = MemoryEventStore()
     stats: StatsStore = MemoryStatsStore(SKILL_STATS)
+    badges: BadgeStore = MemoryBadgeStore()
 
     assert not isinstance(log, TallyStore)
+    assert badges.badge_maps([]) == []
     assert stats.projection == SKILL_STATS
 
 
@@ -33,7 +54,9 @@ def test_the_sqlite_stores_keep_their_protocols():
         log: EventStore = store
         tallies: TallyStore = store
         stats: StatsStore = SQLiteStatsStore(db, SKILL_STATS)
+        badges: BadgeStore = SQLiteBadgeStore(db)
 
+    assert isinstance(badges, SQLiteBadgeStore)
     assert isinstance(log, TallyStore)
     assert isinstance(tallies, SQLiteEventStore)
     assert stats.projection == SKILL_STATS
@@ -46,6 +69,9 @@ def test_the_stores_behind_coroutines_keep_the_protocols_of_the_twin():
     tallies: aio.TallyStore = tallied
     log_with_tallies: aio.EventStore = tallied
     stats: aio.StatsStore = AsyncStats(MemoryStatsStore(SKILL_STATS))
+    badges: aio.BadgeStore = AsyncBadges(MemoryBadgeStore())
+
+    assert isinstance(badges, AsyncBadges)
 
     assert not isinstance(log, aio.TallyStore)
     assert isinstance(log_with_tallies, aio.TallyStore)
@@ -65,7 +91,8 @@ def test_a_proxy_hands_a_tally_on():
 
 def test_the_exported_protocols_are_the_synchronous_ones():
     """The twins carry the same names in a module of their own."""
-    for name in ("EventStore", "TallyStore", "LagStore", "StatsStore", "NoteStore"):
+    names = ("EventStore", "TallyStore", "LagStore", "StatsStore", "NoteStore", "BadgeStore")
+    for name in names:
         assert getattr(skillstat_agg, name) is not getattr(aio, name)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
@@ -24,6 +25,8 @@ from skillstat_agg import (
     RETIRED,
     SKILL_STATS,
     Appended,
+    Badge,
+    BadgeMap,
     Carried,
     Effect,
     Event,
@@ -856,6 +859,44 @@ def pruned_log(bench: Bench) -> PruneStore:
     return bench.client.events
 
 
+def set_badges(case: Case, new_bench: NewBench) -> Facts:
+    """Set the badges of the case in its order, and read those of its skills."""
+    badges = new_bench().client.badges
+    for record in case["given"]["records"]:
+        badges.set(record["skill"], record["kind"], badge_of(record["by"], record["at"]))
+    return {
+        "result": [
+            [skill, in_words(found)]
+            for skill, found in badges.badge_maps(case["given"]["skill_ids"])
+        ]
+    }
+
+
+def set_one_badge(case: Case, new_bench: NewBench) -> Facts:
+    """Set a badge that the skill has already, given by somebody else, or has not."""
+    badges = new_bench().client.badges
+    said = re.fullmatch(r"upsert (\w+) by (\w+) at (\d+)", case["when"])
+    assert said is not None
+    kind, by_user_id, at = said.groups()
+    if case["given"]["existing_row"]:
+        badges.set("A", kind, badge_of("somebody", 0))
+    is_new = badges.set("A", kind, badge_of(by_user_id, int(at)))
+    [(_, found)] = badges.badge_maps(["A"])
+    return {"inserted": is_new, "projection": in_words(found)}
+
+
+def badge_of(by_user_id: str, milliseconds: int) -> Badge:
+    return Badge(by_user_id=by_user_id, at=at_ms(milliseconds))
+
+
+def in_words(badges: BadgeMap) -> Facts:
+    """Return the badges of a skill in the words of the cases."""
+    return {
+        kind: {"by": badge.by_user_id, "at": (badge.at - EPOCH) // timedelta(milliseconds=1)}
+        for kind, badge in badges.items()
+    }
+
+
 def bookmarks(case: Case) -> Projection:
     """Return a table of bookmarks by hour."""
     kinds = {
@@ -919,6 +960,11 @@ RUN: dict[str, Callable[[Case, NewBench], Facts]] = {
     "pkg-daily-row-updated": fold_into_a_day,
     "pkg-negative-daily-clamped-at-insert": fold_in_two_batches,
     "pkg-dedupe-installs": report_twice,
+    "badge-bulk-shape": set_badges,
+    "badge-duplicate-ids-collapse": set_badges,
+    "badge-duplicate-kind-last-wins": set_badges,
+    "badge-upsert-keeps-projection-in-sync": set_one_badge,
+    "badge-existing-row-still-resyncs-projection": set_one_badge,
 }
 
 
@@ -938,7 +984,7 @@ TABLES: dict[Callable[[Case, NewBench], Facts], Callable[[Case], Projection]] = 
 def facts_in(expected: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Return each fact with its path; what a run returned is taken apart, the rest is not."""
     for name, value in expected.items():
-        if name in ("result", "right"):
+        if name in ("result", "right") and isinstance(value, dict):
             yield from facts_in(value, path)
         elif name == "runs":
             for index, each in enumerate(value):

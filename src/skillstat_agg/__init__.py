@@ -17,6 +17,7 @@ from skillstat_agg._adopting import (
     queued_events,
 )
 from skillstat_agg._appending import checked_events, content_digests, unseen_events
+from skillstat_agg._badges import Badge, BadgeKind, BadgeMap, BadgeStore
 from skillstat_agg._boards import (
     KEPT,
     BoardPage,
@@ -64,6 +65,7 @@ from skillstat_agg._generations import (
     row_differences,
     swapped,
 )
+from skillstat_agg._hydrating import Hydrated, HydratedSkill, hydrate
 from skillstat_agg._lag import MOST_COUNTED, Lag, lag
 from skillstat_agg._leaderboards import (
     BoardEntry,
@@ -130,6 +132,10 @@ __all__ = [
     "Adoption",
     "Appended",
     "Backlog",
+    "Badge",
+    "BadgeKind",
+    "BadgeMap",
+    "BadgeStore",
     "BoardEntry",
     "BoardPage",
     "BoardRead",
@@ -159,6 +165,8 @@ __all__ = [
     "Freshness",
     "GenerationStore",
     "Granularity",
+    "Hydrated",
+    "HydratedSkill",
     "InvalidToken",
     "Lag",
     "LagStore",
@@ -224,6 +232,7 @@ __all__ = [
     "fold_page",
     "fresh_rollups",
     "fresh_totals",
+    "hydrate",
     "lag",
     "leaderboard",
     "miscounts",

@@ -110,18 +110,18 @@ def _fault_in_deltas(deltas: object) -> str | None:
     return None
 
 
-def _fault_in_time(at: object) -> str | None:
-    """Return what is wrong with a time of occurrence, or None."""
+def fault_in_time(name: str, at: object) -> str | None:
+    """Return what is wrong with a time, or None."""
     if type(at) is datetime and at.tzinfo is timezone.utc:
         return None
     if not isinstance(at, datetime):
-        return f"occurred_at must be a datetime, not {type(at).__name__}"
+        return f"{name} must be a datetime, not {type(at).__name__}"
     if at.utcoffset() is None:
-        return "occurred_at must have a time zone; give an aware datetime such as one in UTC"
+        return f"{name} must have a time zone; give an aware datetime such as one in UTC"
     try:
         from_microseconds(microseconds(at))
     except OverflowError:
-        return "occurred_at lies outside the years 1 to 9999 in UTC"
+        return f"{name} lies outside the years 1 to 9999 in UTC"
     return None
 
 
@@ -144,11 +144,11 @@ def _plain_or_none(text: str | None) -> str | None:
     return None if text is None else plain(text)
 
 
-def _in_utc(at: datetime) -> datetime:
+def in_utc(at: datetime) -> datetime:
     """Return the same instant as a plain datetime in UTC; what has no such form stays."""
     if type(at) is datetime and at.tzinfo is timezone.utc and not at.fold:
         return at
-    return at if _fault_in_time(at) else from_microseconds(microseconds(at))
+    return at if fault_in_time("", at) else from_microseconds(microseconds(at))
 
 
 @attrs.frozen(kw_only=True)
@@ -182,7 +182,7 @@ class Event:
 
     skill_id: str = attrs.field(converter=plain)
     kind: str = attrs.field(converter=plain)
-    occurred_at: datetime = attrs.field(converter=_in_utc)
+    occurred_at: datetime = attrs.field(converter=in_utc)
     event_id: str | None = attrs.field(default=None, converter=_plain_or_none)
     deltas: Mapping[str, int] | None = attrs.field(
         default=None, converter=_frozen_deltas, hash=False
@@ -193,7 +193,7 @@ class Event:
         fault = (
             fault_in_text("skill_id", self.skill_id)
             or fault_in_text("kind", self.kind)
-            or _fault_in_time(self.occurred_at)
+            or fault_in_time("occurred_at", self.occurred_at)
             or (self.event_id is not None and fault_in_text("event_id", self.event_id))
             or (self.deltas is not None and _fault_in_deltas(self.deltas))
             or (self.note is not None and fault_in_text("note", self.note))

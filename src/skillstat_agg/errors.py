@@ -76,6 +76,36 @@ class InvalidBoardError(SkillstatError, ValueError):
 
 
 @attrs.define(slots=False)
+class InvalidBadgeError(SkillstatError, ValueError):
+    """A badge is malformed, or of a kind that there is not. Nothing was stored.
+
+    Attributes:
+        reason: What is wrong, as a sentence without a full stop.
+    """
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@attrs.define(slots=False)
+class ForgottenSkillError(SkillstatError):
+    """A badge was to be set on a skill that was forgotten. Nothing was stored.
+
+    Reaction: none; a skill is forgotten for good.
+
+    Attributes:
+        skill_id: The skill.
+    """
+
+    skill_id: str
+
+    def __str__(self) -> str:
+        return f"skill {self.skill_id!r} was forgotten, for good: it gets no badge any more"
+
+
+@attrs.define(slots=False)
 class UnlikeTalliesError(SkillstatError, TypeError):
     """Two tallies of unlike granularity were to be added. They have no sum."""
 

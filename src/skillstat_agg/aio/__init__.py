@@ -5,10 +5,12 @@ calls are awaited. The text of the functions is that of the synchronous ones wit
 ``await``, and a test holds the two equal, module by module.
 """
 
+from skillstat_agg.aio._badges import BadgeStore
 from skillstat_agg.aio._boards import publish, read_board, read_on
 from skillstat_agg.aio._correcting import reconcile
 from skillstat_agg.aio._folding import drain, fold_page
 from skillstat_agg.aio._fresh import FreshLog, fresh_rollups, fresh_totals, wait_until_folded
+from skillstat_agg.aio._hydrating import hydrate
 from skillstat_agg.aio._lag import lag
 from skillstat_agg.aio._leaderboards import leaderboard
 from skillstat_agg.aio._owners import owner_totals
@@ -36,6 +38,7 @@ from skillstat_agg.aio._stores import (
 from skillstat_agg.aio._verifying import verify, verify_fully
 
 __all__ = [
+    "BadgeStore",
     "BoardStore",
     "EventStore",
     "ExtentStore",
@@ -55,6 +58,7 @@ __all__ = [
     "fold_page",
     "fresh_rollups",
     "fresh_totals",
+    "hydrate",
     "lag",
     "leaderboard",
     "owner_totals",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from skillstat_agg._badges import Badge, BadgeKind
 from skillstat_agg._buckets import from_microseconds, microseconds
 from skillstat_agg._commits import Cursor
 from skillstat_agg._events import Place, Position, RecordedEvent
@@ -103,6 +104,26 @@ def tables_of(projection: str, building: str = "", generation: int = 0) -> str:
     ('skill_stats', 'skillstat_g2_skill_stats')
     """
     return f"skillstat_g{generation}_{projection}" if building else projection
+
+
+def badges_of(
+    rows: Iterable[tuple[str, str, str, int]],
+) -> Mapping[tuple[str, BadgeKind], Badge]:
+    """Return the badges that stand in rows of skill, kind, user and time, by skill and kind.
+
+    Raises:
+        SchemaError: If other hands have written one that is none.
+    """
+    found: dict[tuple[str, BadgeKind], Badge] = {}
+    for skill_id, kind, by_user_id, at_us in rows:
+        try:
+            badge = Badge(by_user_id=by_user_id, at=from_microseconds(at_us))
+            found[skill_id, BadgeKind(kind)] = badge
+        except (ValueError, TypeError, OverflowError) as error:
+            raise SchemaError(
+                f"a badge of skill {skill_id!r} was written by other hands: {error}"
+            ) from error
+    return found
 
 
 def check_version(found: int, known: int) -> None:

@@ -11,6 +11,7 @@ import click
 from typing_extensions import Protocol
 
 from skillstat_agg import (
+    BadgeStore,
     BoardStore,
     ExtentStore,
     FreshLog,
@@ -56,6 +57,10 @@ class Opened(Protocol):
 
     def stats(self, projection: Projection) -> Numbers:
         """Return the stats of a projection that it holds."""
+        ...
+
+    def badges(self) -> BadgeStore:
+        """Return its badges."""
         ...
 
     def projections(self) -> tuple[Projection, ...]:

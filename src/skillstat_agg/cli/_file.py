@@ -11,6 +11,7 @@ import attrs
 
 from skillstat_agg import Projection
 from skillstat_agg.backends.sqlite import (
+    SQLiteBadgeStore,
     SQLiteEventStore,
     SQLiteStatsStore,
     create_tables,
@@ -37,6 +38,10 @@ class OpenedFile:
     def stats(self, projection: Projection) -> SQLiteStatsStore:
         """Return the stats of a projection."""
         return SQLiteStatsStore(self.db, projection)
+
+    def badges(self) -> SQLiteBadgeStore:
+        """Return its badges."""
+        return SQLiteBadgeStore(self.db)
 
     def projections(self) -> tuple[Projection, ...]:
         """Return the projections that it holds."""

@@ -6,6 +6,7 @@ import click
 
 from skillstat_agg.cli._adopt import adopt_counts
 from skillstat_agg.cli._append import append
+from skillstat_agg.cli._badges import badges
 from skillstat_agg.cli._boards import leaderboard, series
 from skillstat_agg.cli._demo import demo
 from skillstat_agg.cli._drain import drain_file
@@ -52,6 +53,7 @@ class _Commands(click.Group):
         prune_log,
         readers,
         adopt_counts,
+        badges,
         demo,
     ],
     context_settings={"help_option_names": ["-h", "--help"]},

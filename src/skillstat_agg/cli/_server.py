@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from skillstat_agg import Projection
 from skillstat_agg.backends.postgres import (
+    PostgresBadgeStore,
     PostgresEventStore,
     PostgresStatsStore,
     create_tables,
@@ -50,6 +51,10 @@ class OpenedServer:
     def stats(self, projection: Projection) -> PostgresStatsStore:
         """Return the stats of a projection."""
         return PostgresStatsStore(self.db, projection, schema=self.schema)
+
+    def badges(self) -> PostgresBadgeStore:
+        """Return its badges."""
+        return PostgresBadgeStore(self.db, schema=self.schema)
 
     def projections(self) -> tuple[Projection, ...]:
         """Return the projections that it holds."""

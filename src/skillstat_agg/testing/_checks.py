@@ -32,7 +32,7 @@ class Check:
         needs: What the harness has to declare: ``"begin"``, ``"io"``, ``"copy"``,
             ``"raw"``, ``"keeps_time"``, ``"joins"``; or what its stores must have: ``"tally"``,
             ``"lag"``, ``"prune"``, ``"expire"``, ``"extent"``, ``"sums"``, ``"generations"``,
-            ``"series"``, ``"ranks"``, ``"boards"`` or ``"notes"``.
+            ``"series"``, ``"ranks"``, ``"boards"``, ``"notes"`` or ``"badges"``.
         play: Plays one case.
     """
 

@@ -24,6 +24,7 @@ from skillstat_agg._retention import expire
 from skillstat_agg._stores import Appended, Expired, PruneStore
 from skillstat_agg._verifying import VerifyReport, verify, verify_fully
 from skillstat_agg.errors import EventIdConflictError, InvalidEventError, StoreBusyError
+from skillstat_agg.testing._badge_clients import Badges, SteppedBadges
 from skillstat_agg.testing._clients import (
     QUIET,
     Line,
@@ -207,6 +208,7 @@ class Handle:
         name: What the client is called in the schedule.
         events: The event store; each call is made at once.
         stats: The stats store; each call is made at once.
+        badges: The store of badges; each call is made at once. None: there is none.
         has_tally: Whether the event store tallies by itself.
         abilities: Which further protocols the stats store has, by what checks call them.
         has_expire: Whether rollups can expire.
@@ -249,6 +251,9 @@ class Handle:
         self.events = events_over(self._client.events, self._line)
         self.has_expire = has_expire(self._client.stats)
         self.stats = stats_over(self._client.stats, self._line)
+        self.badges = (
+            None if self._client.badges is None else Badges(self._client.badges, self._line)
+        )
         self.can_begin = self._client.begin is not None
 
     def close(self) -> None:
@@ -441,6 +446,13 @@ class Handle:
         """Return an actor that does something of its own with the stores."""
         events = stepped_events_over(self._client.events, self._line)
         return self._actor(steps(events, stepped_stats_over(self._client.stats, self._line)))
+
+    def badging(self, steps: Callable[[SteppedBadges], Coroutine[Waiting, None, T]]) -> Actor[T]:
+        """Return an actor that does something of its own with the store of badges."""
+        assert self._client.badges is not None, "the client has no badges"
+        return self._actor(
+            steps(SteppedBadges(self._client.badges, self._client.begin, self._line))
+        )
 
     async def _forget(self, skill_id: str) -> None:
         forget = self._client.stats.forget

@@ -13,6 +13,7 @@ from attrs.validators import gt, instance_of, is_callable, optional
 from typing_extensions import Protocol
 
 from skillstat_agg import aio
+from skillstat_agg._badges import BadgeStore
 from skillstat_agg._events import Event
 from skillstat_agg._projections import Projection
 from skillstat_agg._stores import Appended, EventStore, StatsStore
@@ -113,11 +114,13 @@ class Client:
         events: The event store.
         stats: The stats store, of the projection that the kit asked for.
         begin: Begins an append and holds it open; None: the store cannot do that.
+        badges: The store of badges, over the same connection; None: there is none.
     """
 
     events: EventStore
     stats: StatsStore
     begin: Callable[[], OpenAppend] | None = None
+    badges: BadgeStore | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -127,6 +130,7 @@ class AsyncClient:
     events: aio.EventStore
     stats: aio.StatsStore
     begin: Callable[[], Awaitable[AsyncOpenAppend]] | None = None
+    badges: aio.BadgeStore | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -21,6 +21,7 @@ from skillstat_agg.testing._harness import (
 S = TypeVar("S")
 
 OF_EVENTS = ("append", "read")
+OF_BADGES = ("set", "clear", "badge_maps")
 OF_STATS = ("projection", "cursor", "commit", "totals", "rollups", "forget")
 
 
@@ -91,17 +92,21 @@ def checked_client(opened: OpenedClient, given: object) -> Client | AsyncClient:
     if isinstance(given, AsyncClient) != is_async:
         kind = "an asynchronous" if is_async else "a plain"
         raise HarnessError(f"client() yields {_called(given)} from {kind} context manager")
-    for name, store, methods in (
+    stores: list[tuple[str, object, tuple[str, ...]]] = [
         ("events", given.events, OF_EVENTS),
         ("stats", given.stats, OF_STATS),
-    ):
+    ]
+    if given.badges is not None:
+        stores.append(("badges", given.badges, OF_BADGES))
+    for name, store, methods in stores:
+        made_by: type = type(store)
         # Asked of the class first: a property may do something.
-        missing = _missing(type(store), methods)
+        missing = _missing(made_by, methods)
         if missing and (missing := tuple(name for name in missing if not hasattr(store, name))):
             raise HarnessError(
                 f"Client.{name} is {_called(store)}, which has no {' and no '.join(missing)}"
             )
-        if not is_async and _is_asynchronous(type(store), methods[1]):
+        if not is_async and _is_asynchronous(made_by, methods[1]):
             raise HarnessError(
                 f"Client.{name} has coroutines for methods: yield an AsyncClient, from an"
                 " asynchronous context manager"

@@ -166,6 +166,7 @@ async def _async_client(
             events=_wrapped(client.events, saboteur.events),
             stats=_wrapped(client.stats, saboteur.stats),
             begin=None if begin is None else begun,
+            badges=client.badges,
         )
 
 
@@ -182,6 +183,7 @@ def _client(opened: AbstractContextManager[Client], saboteur: Saboteur) -> Itera
             events=_wrapped_at_once(client.events, saboteur.events),
             stats=_wrapped_at_once(client.stats, saboteur.stats),
             begin=None if begin is None else begun,
+            badges=client.badges,
         )
 
 

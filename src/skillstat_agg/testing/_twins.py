@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from skillstat_agg._badges import Badge, BadgeMap, BadgeStore
 from skillstat_agg._boards import BoardRead, BoardStore, Publication
 from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Commit, CommitResult, Cursor
@@ -215,6 +216,25 @@ class AsyncRetaining(AsyncStats):
 def stats_behind_coroutines(store: StatsStore) -> AsyncStats:
     """Return *store* behind coroutines, with its own expiry where it has one."""
     return AsyncRetaining(store) if isinstance(store, RetentionStore) else AsyncStats(store)
+
+
+@attrs.frozen
+class AsyncBadges:
+    """A store of badges whose methods are coroutines that let the loop go on first."""
+
+    store: BadgeStore
+
+    async def set(self, skill_id: str, kind: str, badge: Badge, /) -> bool:
+        await asyncio.sleep(0)
+        return self.store.set(skill_id, kind, badge)
+
+    async def clear(self, skill_id: str, kind: str, /) -> bool:
+        await asyncio.sleep(0)
+        return self.store.clear(skill_id, kind)
+
+    async def badge_maps(self, skill_ids: Iterable[str], /) -> list[tuple[str, BadgeMap]]:
+        await asyncio.sleep(0)
+        return self.store.badge_maps(skill_ids)
 
 
 @attrs.frozen

@@ -316,6 +316,7 @@ def abilities(case: AnyCase) -> dict[str, bool]:
         **client.abilities,
         "lag": client.has_lag,
         "notes": client.has_notes,
+        "badges": client.badges is not None,
     }
 
 

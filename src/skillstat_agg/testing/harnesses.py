@@ -21,12 +21,18 @@ from typing import Any, TypeVar
 import attrs
 
 from skillstat_agg.backends.memory import (
+    MemoryBadgeStore,
     MemoryDatabase,
     MemoryEventStore,
     MemoryStatsStore,
 )
 from skillstat_agg.backends.memory import OpenAppend as MemoryOpenAppend
-from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
+from skillstat_agg.backends.sqlite import (
+    SQLiteBadgeStore,
+    SQLiteEventStore,
+    SQLiteStatsStore,
+    create_tables,
+)
 from skillstat_agg.backends.sqlite._transactions import translated
 from skillstat_agg.errors import TableChangedError
 from skillstat_agg.testing._harness import (
@@ -38,6 +44,7 @@ from skillstat_agg.testing._harness import (
     Writers,
 )
 from skillstat_agg.testing._twins import (
+    AsyncBadges,
     AsyncOpenAppend,
     behind_coroutines,
     stats_behind_coroutines,
@@ -65,7 +72,7 @@ def _memory_client(database: MemoryDatabase, setting: Setting) -> Iterator[Clien
 
     try:
         stats = MemoryStatsStore(setting.projection, database, clock=setting.clock)
-        yield Client(events=events, stats=stats, begin=begin)
+        yield Client(events=events, stats=stats, begin=begin, badges=MemoryBadgeStore(database))
     finally:
         for opened in begun:
             if opened.is_open:
@@ -159,7 +166,7 @@ def _sqlite_client(path: Path, setting: Setting, wait: float = 0) -> Iterator[Cl
             return JoinedAppend(db, events, translated)
 
         db.io = setting.io
-        yield Client(events=events, stats=stats, begin=begin)
+        yield Client(events=events, stats=stats, begin=begin, badges=SQLiteBadgeStore(db))
 
 
 @contextmanager
@@ -192,7 +199,8 @@ def _asynchronous(
     @asynccontextmanager
     async def opened(site: S, setting: Setting) -> AsyncIterator[AsyncClient]:
         with client(site, setting) as one:
-            begin = one.begin
+            begin, badges = one.begin, one.badges
+            assert badges is not None
 
             async def begun() -> AsyncOpenAppend:
                 await asyncio.sleep(0)
@@ -203,6 +211,7 @@ def _asynchronous(
                 events=behind_coroutines(one.events),
                 stats=stats_behind_coroutines(one.stats),
                 begin=begun,
+                badges=AsyncBadges(badges),
             )
 
     return opened

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
+from skillstat_agg._badges import Badge, BadgeKind
 from skillstat_agg._boards import StoredBoard
 from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Cursor
@@ -60,6 +61,7 @@ class MemoryDatabase:
         # Published boards, by projection and name; the last version of each is its last.
         self._boards: Mapping[str, Mapping[str, tuple[StoredBoard, ...]]] = {}
         self._notes: dict[str, Note] = {}
+        self._badges: Mapping[tuple[str, BadgeKind], Badge] = {}
 
     def copy(self) -> MemoryDatabase:
         """Return a copy, as a backup would hold it: without the appends that are open."""
@@ -80,7 +82,12 @@ class MemoryDatabase:
             visible, stats = tuple(self._visible), dict(self._stats)
             readers = dict(self._readers), self._compacted_to
             log = self._last, visible, dict(self._digests), readers
-            return log, stats, self._forgotten, self._boards, dict(self._notes)
+            kept = self._forgotten, self._boards, dict(self._notes), self._badges
+            return log, stats, *kept
+
+    def _drop_badges(self, skill_id: str) -> None:
+        """Take all badges of a skill away."""
+        self._badges = {key: badge for key, badge in self._badges.items() if key[0] != skill_id}
 
     def _first_unseen(self) -> Iterable[RecordedEvent]:
         """Return the first event of each append that is open and has one."""

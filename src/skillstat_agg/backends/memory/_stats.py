@@ -210,6 +210,7 @@ class MemoryStatsStore:
         with self._database._lock:
             if skill_id in self._database._forgotten:
                 return False
+            self._database._drop_badges(skill_id)
             now = self._clock()
             self._database._forgotten |= {skill_id}
             for name, stats in self._database._stats.items():

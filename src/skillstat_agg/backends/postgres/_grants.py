@@ -35,6 +35,8 @@ def worker_grants_sql(role: str, *projections: Projection, schema: str = SCHEMA)
 
     A rebuild and a full verify make tables: `rebuild_grants_sql`.
 
+    It reads badges, too, and sets none.
+
     Args:
         role: Name of the role, which is there already.
         projections: The projections it folds. To forget, it needs all that the schema holds.
@@ -59,6 +61,7 @@ def worker_grants_sql(role: str, *projections: Projection, schema: str = SCHEMA)
         f" {names['skillstat_board_entries']} TO {to}",
         f"GRANT SELECT, INSERT, DELETE ON {names['skillstat_parked']} TO {to}",
         f"GRANT SELECT, INSERT, UPDATE ON {names['skillstat_errors']} TO {to}",
+        f"GRANT SELECT, DELETE ON {names['skillstat_badges']} TO {to}",
         *(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {to}" for table in tables),
     )
 
@@ -101,4 +104,19 @@ def prune_grants_sql(role: str, *, schema: str = SCHEMA) -> LiteralString:
         f" {names['skillstat_parked']} TO {to}",
         f"GRANT SELECT, INSERT (xid, seq, {STORED}), DELETE ON {names['skillstat_events']} TO {to}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {names['skillstat_readers']} TO {to}",
+    )
+
+
+def badge_grants_sql(role: str, *, schema: str = SCHEMA) -> LiteralString:
+    """Return the script that lets a role set, clear and read badges, and nothing else.
+
+    Args:
+        role: Name of the role, which is there already.
+        schema: Where the tables are.
+    """
+    names, to = Names(schema), quoted(role)
+    return script(
+        f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {to}",
+        f"GRANT SELECT ON {names['skillstat_schema']}, {names['skillstat_forgotten']} TO {to}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {names['skillstat_badges']} TO {to}",
     )

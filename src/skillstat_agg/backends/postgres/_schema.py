@@ -8,6 +8,7 @@ from typing import Any, LiteralString, TypeAlias, TypeVar
 
 import psycopg.sql
 
+from skillstat_agg._badges import BadgeKind
 from skillstat_agg._buckets import Granularity, from_microseconds, microseconds
 from skillstat_agg._commits import Cursor
 from skillstat_agg._events import MAX_TEXT
@@ -210,6 +211,14 @@ def cursor_tables(names: Names) -> Iterable[str]:
     projection text COLLATE "C" PRIMARY KEY,
     at_us bigint NOT NULL CHECK (at_us BETWEEN {_FIRST_US} AND {_LAST_US}),
     error text NOT NULL
+)"""
+    yield f"""CREATE TABLE {names["skillstat_badges"]} (
+    skill_id text COLLATE "C" NOT NULL CHECK (octet_length(skill_id) BETWEEN 1 AND {MAX_TEXT}),
+    kind text COLLATE "C" NOT NULL CHECK (kind IN ({", ".join(map(_literal, BadgeKind))})),
+    by_user_id text COLLATE "C" NOT NULL
+        CHECK (octet_length(by_user_id) BETWEEN 1 AND {MAX_TEXT}),
+    at_us bigint NOT NULL CHECK (at_us BETWEEN {_FIRST_US} AND {_LAST_US}),
+    PRIMARY KEY (skill_id, kind)
 )"""
 
 

@@ -18,6 +18,7 @@ from skillstat_agg._quarantine import Quarantine
 from skillstat_agg._stores import Rollups, Totals
 from skillstat_agg.backends._records import record_of
 from skillstat_agg.backends.postgres._arrays import integers, texts
+from skillstat_agg.backends.postgres._badges import dropping
 from skillstat_agg.backends.postgres._names import Names, Query, quoted
 from skillstat_agg.backends.postgres._parking import (
     dropping_parked,
@@ -440,6 +441,8 @@ def forgetting(names: Names, projection: Projection, skill_id: str, at: datetime
             f" WHERE building {which} '' ORDER BY projection, building FOR UPDATE) AS locked"
         )
     yield from locked(names.serving, projection)
+    # Also where it was forgotten already: what a transaction has set that was open then goes, too.
+    yield dropping(names, skill_id)
     is_new = yield Query(
         f"WITH new AS (INSERT INTO {names['skillstat_forgotten']} VALUES (%s, %s)"
         " ON CONFLICT DO NOTHING RETURNING skill_id)"

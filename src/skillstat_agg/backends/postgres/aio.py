@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from skillstat_agg._appending import checked_events
+from skillstat_agg._badges import Badge, BadgeMap, check_badge, checked_kind
 from skillstat_agg._boards import BoardRead, Publication
 from skillstat_agg._buckets import Granularity, buckets_between, from_microseconds, microseconds
 from skillstat_agg._commits import Commit, CommitResult, Cursor
@@ -23,6 +24,7 @@ from skillstat_agg._series import RollupsOf
 from skillstat_agg._stores import DAY_AHEAD, Appended, Expired, Rollups, Totals
 from skillstat_agg.backends._clocks import Clock, utc_now
 from skillstat_agg.backends.postgres import (
+    _badges,
     _creating,
     _expiring,
     _generations,
@@ -435,3 +437,56 @@ class PostgresStatsStore:
 
     def _now(self) -> datetime:
         return from_microseconds(microseconds(self._clock()))
+
+
+class PostgresBadgeStore:
+    """A store of badges over a connection that its caller owns; one per thread.
+
+    They stand in the table ``skillstat_badges`` (``skill_id``, ``kind``, ``by_user_id``,
+    ``at_us`` in microseconds since 1970), which is made to be joined. ``set`` and ``clear``
+    join the caller's transaction; on a connection without autocommit that is always so, and
+    the caller commits. ``badge_maps`` refuses one; it is one query.
+
+    Args:
+        db: The connection. `create_tables` has been called on its database.
+        schema: Where the tables are.
+    """
+
+    def __init__(self, db: AsyncConnection, *, schema: str = SCHEMA) -> None:
+        self._db = db
+        self._names = Names(schema)
+
+    async def set(self, skill_id: str, kind: str, badge: Badge, /) -> bool:
+        """Give a skill a badge: see ``BadgeStore.set``.
+
+        Raises:
+            StoreBusyError: Also where the isolation level of the caller's transaction does not
+                let it change what another has changed: begin it anew.
+        """
+        check_skill_id(skill_id)
+        check_badge(badge)
+        steps = _badges.setting(self._names, skill_id, checked_kind(kind), badge)
+        return (
+            await join(self._db, steps)
+            if is_joining(self._db)
+            else await run(self._db, "set", steps)
+        )
+
+    async def clear(self, skill_id: str, kind: str, /) -> bool:
+        """Take a badge away: see ``BadgeStore.clear``.
+
+        Raises:
+            StoreBusyError: As in ``set``.
+        """
+        check_skill_id(skill_id)
+        steps = _badges.clearing(self._names, skill_id, checked_kind(kind))
+        return (
+            await join(self._db, steps)
+            if is_joining(self._db)
+            else await run(self._db, "clear", steps)
+        )
+
+    async def badge_maps(self, skill_ids: Iterable[str], /) -> list[tuple[str, BadgeMap]]:
+        """Return each of the skills with its badges: see ``BadgeStore.badge_maps``."""
+        wanted = checked_skill_ids(skill_ids)
+        return await run(self._db, "badge_maps", _badges.mapping(self._names, wanted))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from skillstat_agg._badges import BadgeKind
 from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Cursor
 from skillstat_agg._events import MAX_TEXT
@@ -175,6 +176,21 @@ TABLES = {
                 typeof(at_us) = 'integer'
                 AND at_us BETWEEN -62135596800000000 AND 253402300799999999),
             error TEXT NOT NULL CHECK (typeof(error) = 'text')
+        ) WITHOUT ROWID
+    """,
+    "skillstat_badges": f"""
+        CREATE TABLE main.skillstat_badges (
+            skill_id TEXT NOT NULL CHECK (
+                typeof(skill_id) = 'text'
+                AND length(CAST(skill_id AS BLOB)) BETWEEN 1 AND {MAX_TEXT}),
+            kind TEXT NOT NULL CHECK (kind IN ({", ".join(f"'{kind}'" for kind in BadgeKind)})),
+            by_user_id TEXT NOT NULL CHECK (
+                typeof(by_user_id) = 'text'
+                AND length(CAST(by_user_id AS BLOB)) BETWEEN 1 AND {MAX_TEXT}),
+            at_us INTEGER NOT NULL CHECK (
+                typeof(at_us) = 'integer'
+                AND at_us BETWEEN -62135596800000000 AND 253402300799999999),
+            PRIMARY KEY (skill_id, kind)
         ) WITHOUT ROWID
     """,
 }

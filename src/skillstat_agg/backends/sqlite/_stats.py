@@ -201,6 +201,8 @@ class SQLiteStatsStore:
         with writing(self._db, "forget") as sql:
             self._cursor(sql)
             now = self._now()
+            # Also where it was forgotten already: badges that were set by hand go, too.
+            sql.execute("DELETE FROM main.skillstat_badges WHERE skill_id = ?", (skill_id,))
             sql.execute(
                 "INSERT INTO main.skillstat_forgotten VALUES (?, ?) ON CONFLICT DO NOTHING",
                 (skill_id, microseconds(now)),

@@ -9,6 +9,8 @@ from skillstat_agg.testing._checks import Check
 from skillstat_agg.testing.checks import (
     append,
     arguments,
+    badges,
+    badges_beside,
     boards,
     correcting,
     crash,
@@ -86,6 +88,8 @@ FAMILIES = (
     correcting,
     writers,
     boards,
+    badges,
+    badges_beside,
 )
 
 CHECKS: tuple[Check, ...] = tuple(check for family in FAMILIES for check in family.CHECKS)

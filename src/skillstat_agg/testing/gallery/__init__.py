@@ -10,6 +10,7 @@ from skillstat_agg.testing.gallery import (
     _answers,
     _appends,
     _arguments,
+    _badges,
     _boards,
     _building,
     _calls,
@@ -34,6 +35,7 @@ from skillstat_agg.testing.gallery import (
     _retries,
     _sizes,
     _sqlite,
+    _sqlite_badges,
     _sqlite_calls,
     _sqlite_logs,
     _sqlite_prunes,
@@ -94,5 +96,7 @@ BROKEN_STORES: tuple[BrokenStore, ...] = (
     *_sqlite_logs.STORES,
     *_sqlite_tallies.STORES,
     *_sqlite_prunes.STORES,
+    *_badges.STORES,
+    *_sqlite_badges.STORES,
 )
 """Every broken store, each with the law it breaks and the check that must fail for it."""

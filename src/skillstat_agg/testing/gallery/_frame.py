@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 from typing_extensions import Protocol
 
+from skillstat_agg._badges import BadgeStore
 from skillstat_agg._stores import EventStore, StatsStore
 from skillstat_agg.backends.memory import MemoryDatabase, MemoryEventStore, MemoryStatsStore
 from skillstat_agg.errors import StoreUnavailableError
@@ -110,6 +111,7 @@ def broken(
     database: Callable[[], MemoryDatabase] = MemoryDatabase,
     events: Callable[[Any, Setting], OpeningStore] = MEMORY_EVENTS,
     stats: Callable[[Any, Setting], StatsStore] = MEMORY_STATS,
+    badges: Callable[[Any, Setting], BadgeStore] | None = None,
     writers: Writers = Writers.HORIZON,
     io: bool = False,
     further: bool = False,
@@ -122,6 +124,7 @@ def broken(
         database: Makes an empty database.
         events: Makes a client's event store, from the database and what the kit decided.
         stats: Makes a client's stats store.
+        badges: Makes a client's store of badges; None: it has none.
         writers: How the log claims to order open appends.
         io: Whether one of the stores calls ``Setting.io``.
         further: Whether the stores show what they can do beyond the two protocols.
@@ -150,7 +153,12 @@ def broken(
             if not counts and events is not MEMORY_EVENTS:
                 of_log |= {"lag"}
             shown: tuple[Any, Any] = (Plain(log, of_log), Plain(numbers, hidden))
-            yield Client(events=shown[0], stats=shown[1], begin=begin)
+            yield Client(
+                events=shown[0],
+                stats=shown[1],
+                begin=begin,
+                badges=None if badges is None else badges(there, setting),
+            )
         finally:
             for opened in begun:
                 with suppress(StoreUnavailableError):  # it is over

@@ -12,7 +12,12 @@ from typing import Any
 import attrs
 
 from skillstat_agg._commits import Commit, CommitResult
-from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
+from skillstat_agg.backends.sqlite import (
+    SQLiteBadgeStore,
+    SQLiteEventStore,
+    SQLiteStatsStore,
+    create_tables,
+)
 from skillstat_agg.backends.sqlite._adding import add_deltas
 from skillstat_agg.backends.sqlite._parking import park, unpark
 from skillstat_agg.backends.sqlite._schema import replace_cursor, take_over
@@ -59,6 +64,7 @@ def on_sqlite(
     *,
     events: type[SQLiteEventStore] = SQLiteEventStore,
     stats: type[SQLiteStatsStore] = SQLiteStatsStore,
+    badges: type[SQLiteBadgeStore] | None = None,
     tables: Mapping[str, str] = AS_THEY_ARE,
     index: str = "",
     io: bool = False,
@@ -69,6 +75,7 @@ def on_sqlite(
     Args:
         events: Class of the event stores.
         stats: Class of the stats stores.
+        badges: Class of the stores of badges; None: there are none.
         tables: What stands otherwise in the statements that made the tables.
         index: A statement that makes an index.
         io: Whether the statements are I/O points.
@@ -95,7 +102,12 @@ def on_sqlite(
             numbers = stats(db, setting.projection, clock=setting.clock)
             hidden = (FURTHER if prunes else FURTHER | PRUNING) | {"lag"}
             shown: tuple[Any, Any] = (Plain(log, hidden), Plain(numbers))
-            yield Client(events=shown[0], stats=shown[1], begin=begin)
+            yield Client(
+                events=shown[0],
+                stats=shown[1],
+                begin=begin,
+                badges=None if badges is None else badges(db),
+            )
 
     return attrs.evolve(right, client=client, io=io)
 
