@@ -49,7 +49,7 @@ MODULES = {
     "_lag": ["lag"],
     "_fresh": ["fresh_totals", "fresh_rollups", "_tail", "wait_until_folded"],
     "_correcting": ["reconcile", "_numbers", "_moved"],
-    "_hydrating": ["hydrate", "_rollups_of"],
+    "_hydrating": ["hydrate"],
 }
 TWINS = [(module, name) for module, names in MODULES.items() for name in names]
 PROTOCOLS = [
@@ -67,6 +67,7 @@ PROTOCOLS = [
     "LagStore",
     "NoteStore",
     "BadgeStore",
+    "HydratingStore",
 ]
 
 in_every_site = pytest.mark.parametrize("site_of", SITES.values(), ids=SITES)

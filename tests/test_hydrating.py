@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
-from typing import Any
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
 
 import attrs
 import pytest
@@ -13,14 +14,17 @@ from skillstat_agg import (
     SKILL_STATS,
     Badge,
     BadgeKind,
+    Buckets,
     Granularity,
     Hydrated,
     Projection,
+    SeriesStore,
     aio,
     drain,
     hydrate,
     shown,
 )
+from skillstat_agg.backends.sqlite import SQLiteBadgeStore, SQLiteStatsStore, create_tables
 from skillstat_agg.errors import InvalidBoundError, InvalidEventError, InvalidProjectionError
 from skillstat_agg.testing._twins import AsyncBadges, AsyncStats
 from tests.logs import NOON, download
@@ -29,6 +33,7 @@ from tests.stepping import run
 
 DAY = timedelta(days=1)
 MIDNIGHT = NOON.replace(hour=0)
+THREE_DAYS = Buckets.last(3, Granularity.DAY, NOON)
 ANN = Badge(by_user_id="ann", at=NOON)
 
 in_every_site = pytest.mark.parametrize("site_of", SITES.values(), ids=SITES)
@@ -44,9 +49,9 @@ def filled(client: Client) -> Client:
     return client
 
 
-def hydrated(client: Client, *skill_ids: str, **options: Any) -> Hydrated:
-    bounds = {"since": NOON - 2 * DAY, "until": NOON, **options}
-    return hydrate(client.stats, client.badges, skill_ids, **bounds)
+def hydrated(client: Client, *skill_ids: str, over: Buckets = THREE_DAYS) -> Hydrated:
+    assert isinstance(client.stats, SeriesStore)
+    return hydrate(client.stats, client.badges, skill_ids, over)
 
 
 @in_every_site
@@ -64,9 +69,9 @@ def test_all_that_there_is_to_show_of_each_skill(site_of):
     assert c.totals == dict.fromkeys(SKILL_STATS.counters, 0)
     assert (b.totals["stars"], shown(b.totals)["stars"]) == (-1, 0)
     assert a.totals["downloads"] == 3
-    days = [MIDNIGHT - 2 * DAY, MIDNIGHT - DAY, MIDNIGHT]
-    assert [list(each.trend) for each in page.skills] == [days] * 3
-    assert [row["downloads"] for row in a.trend.values()] == [1, 0, 2]
+    assert page.series.starts == (MIDNIGHT - 2 * DAY, MIDNIGHT - DAY, MIDNIGHT)
+    assert [each.trend["downloads"] for each in page.skills] == [(0, 0, 0), (0, 0, 0), (1, 0, 2)]
+    assert page.cursor == page.series.cursor
     assert page.cursor.count == 4
 
 
@@ -76,11 +81,9 @@ def test_the_twin_returns_the_same(site_of, run_it):
     """Over stores whose methods are coroutines."""
     with site_of() as site:
         client = filled(site.client())
-        bounds: Any = {"since": NOON - 2 * DAY, "until": NOON}
+        stats = AsyncStats(client.stats)
 
-        page = run_it(
-            aio.hydrate(AsyncStats(client.stats), AsyncBadges(client.badges), ["a", "c"], **bounds)
-        )
+        page = run_it(aio.hydrate(stats, AsyncBadges(client.badges), ["a", "c"], THREE_DAYS))
 
         assert page == hydrated(client, "a", "c")
 
@@ -105,7 +108,7 @@ def test_a_forgotten_skill_has_nothing_to_show(site_of):
         [a] = hydrated(client, "a").skills
 
     assert (a.is_counted, a.badges) == (False, {})
-    assert {value for row in (a.totals, *a.trend.values()) for value in row.values()} == {0}
+    assert {*a.totals.values(), *a.trend["downloads"]} == {0}
 
 
 @in_every_site
@@ -114,56 +117,50 @@ def test_a_trend_by_the_hour(site_of):
     by_hour = Projection("hours", SKILL_STATS.kinds, (Granularity.HOUR,))
     with site_of() as site:
         client = filled(site.client(by_hour))
-        since = NOON - timedelta(hours=2)
+        [a] = hydrated(client, "a", over=Buckets.last(3, Granularity.HOUR, NOON)).skills
 
-        [a] = hydrated(
-            client, "a", granularity=Granularity.HOUR, since=since, until=NOON + DAY / 24
-        ).skills
-
-    assert [row["downloads"] for row in a.trend.values()] == [0, 0, 2]
+    assert a.trend["downloads"] == (0, 0, 2)
 
 
-@pytest.mark.parametrize(
-    ("since", "until", "buckets"),
-    [
-        (MIDNIGHT, MIDNIGHT, 0),
-        (NOON, NOON, 1),
-        (MIDNIGHT + 400 * DAY, MIDNIGHT + 402 * DAY, 2),
-        (MIDNIGHT, MIDNIGHT + 1_000 * DAY, 1_000),
-    ],
-)
-def test_the_edges_of_a_range(since: datetime, until: datetime, buckets: int) -> None:
-    """Empty is empty, the future is zeros, and a range ends before the bucket that it names."""
-    with SITES["memory"]() as site:
-        [a] = hydrated(filled(site.client()), "a", since=since, until=until).skills
+@in_every_site
+def test_an_empty_range_has_no_trend(site_of):
+    """And the future is zeros."""
+    with site_of() as site:
+        client = filled(site.client())
+        nothing = Buckets.between(Granularity.DAY, since=MIDNIGHT, until=MIDNIGHT)
+        future = Buckets.last(2, Granularity.DAY, NOON + 400 * DAY)
 
-    assert len(a.trend) == buckets
+        trends = [hydrated(client, "a", over=over).skills[0].trend for over in (nothing, future)]
+
+    assert [trend["downloads"] for trend in trends] == [(), (0, 0)]
 
 
-@pytest.mark.parametrize(
-    ("options", "name"),
-    [
-        ({"since": NOON, "until": NOON - DAY}, "until"),
-        ({"since": NOON, "until": NOON + 1_001 * DAY}, "until"),
-        ({"since": NOON.replace(tzinfo=None)}, "since"),
-        ({"until": NOON.replace(tzinfo=None)}, "until"),
-        ({"since": None}, "since"),
-        ({"until": None}, "until"),
-    ],
-)
-def test_a_range_that_cannot_be_meant_is_refused(options: dict[str, Any], name: str) -> None:
-    """Reversed, much too long, without a zone or without an end."""
-    with SITES["memory"]() as site, pytest.raises(InvalidBoundError) as caught:
-        hydrated(site.client(), "a", **options)
-
-    assert caught.value.name == name
-
-
-def test_what_is_no_skill_and_what_is_not_kept_is_refused():
-    """A single string is no page, and hours are not made of days."""
+def test_what_cannot_be_meant_is_refused():
+    """A single string is no page, hours are not made of days, and a trend has an end."""
     with SITES["memory"]() as site:
         client = site.client()
+        assert isinstance(client.stats, SeriesStore)
         with pytest.raises(InvalidEventError):
-            hydrate(client.stats, client.badges, "ab", since=NOON, until=NOON)
+            hydrate(client.stats, client.badges, "ab", THREE_DAYS)
         with pytest.raises(InvalidProjectionError):
-            hydrated(client, "a", granularity=Granularity.HOUR)
+            hydrated(client, "a", over=Buckets.last(3, Granularity.HOUR, NOON))
+        with pytest.raises(InvalidBoundError):
+            hydrated(client, "a", over=Buckets.between(Granularity.DAY))
+
+
+def test_a_page_on_sqlite_is_one_query_for_each():
+    """Totals, badges and rollups of fifty skills."""
+    statements: list[str] = []
+    with closing(sqlite3.connect(":memory:")) as db:
+        create_tables(db, SKILL_STATS)
+        db.set_trace_callback(statements.append)
+
+        hydrate(
+            SQLiteStatsStore(db, SKILL_STATS),
+            SQLiteBadgeStore(db),
+            list(map(str, range(50))),
+            THREE_DAYS,
+        )
+
+    for table in ("skill_stats_totals", "skill_stats_daily", "FROM main.skillstat_badges"):
+        assert sum(table in statement for statement in statements) == 1, table

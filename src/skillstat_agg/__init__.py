@@ -65,7 +65,7 @@ from skillstat_agg._generations import (
     row_differences,
     swapped,
 )
-from skillstat_agg._hydrating import Hydrated, HydratedSkill, hydrate
+from skillstat_agg._hydrating import Hydrated, HydratedSkill, HydratingStore, hydrate
 from skillstat_agg._lag import MOST_COUNTED, Lag, lag
 from skillstat_agg._leaderboards import (
     BoardEntry,
@@ -167,6 +167,7 @@ __all__ = [
     "Granularity",
     "Hydrated",
     "HydratedSkill",
+    "HydratingStore",
     "InvalidToken",
     "Lag",
     "LagStore",

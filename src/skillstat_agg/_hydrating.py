@@ -6,20 +6,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 
 import attrs
+from typing_extensions import Protocol
 
 from skillstat_agg._badges import BadgeMap, BadgeStore
-from skillstat_agg._buckets import Granularity, buckets_between, start_of
 from skillstat_agg._commits import Cursor
 from skillstat_agg._events import checked_skill_ids
 from skillstat_agg._projections import Projection
-from skillstat_agg._stores import Counters, Rollups, StatsStore, Totals
-from skillstat_agg.errors import InvalidBoundError
+from skillstat_agg._ranges import Buckets
+from skillstat_agg._series import Series, SeriesStore, check_range, filled
+from skillstat_agg._stores import Counters, Totals
 
-MOST_BUCKETS = 1_000
-"""How many buckets a trend has at most."""
+
+class HydratingStore(SeriesStore, Protocol):
+    """A stats store that reads totals and rollups of many skills: what `hydrate` asks of it."""
+
+    def totals(self, skill_ids: Iterable[str] | None = None, /) -> Totals:
+        """Return the totals of these skills: see ``StatsStore.totals``."""
+        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -32,15 +37,14 @@ class HydratedSkill:
             was forgotten have none.
         totals: Its total of each counter; zeros where it has none.
         badges: Its badges by kind.
-        trend: Its rollups by the start of each bucket of the range, in the order of time;
-            zeros where nothing was counted.
+        trend: By rollup column, what it had in each bucket; zeros where nothing was counted.
     """
 
     skill_id: str
     is_counted: bool
     totals: Counters = attrs.field(hash=False)
     badges: BadgeMap = attrs.field(hash=False)
-    trend: Mapping[datetime, Counters] = attrs.field(hash=False)
+    trend: Mapping[str, tuple[int, ...]] = attrs.field(hash=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -49,110 +53,65 @@ class Hydrated:
 
     Attributes:
         skills: The skills in the order in which they were asked for, each once.
-        cursor: How far the totals are counted, and when that was. The trends are read after
-            them, and may be further by a commit in between.
+        cursor: How far the totals are counted, and when that was.
+        series: The trends, with their buckets, with a cursor of their own, since they are read
+            after the totals, and with what of the range they cover.
     """
 
     skills: tuple[HydratedSkill, ...]
     cursor: Cursor
+    series: Series
 
 
 def hydrate(
-    stats: StatsStore,
-    badges: BadgeStore,
-    skill_ids: Iterable[str],
-    /,
-    *,
-    since: datetime,
-    until: datetime,
-    granularity: Granularity = Granularity.DAY,
+    stats: HydratingStore, badges: BadgeStore, skill_ids: Iterable[str], over: Buckets
 ) -> Hydrated:
     """Return the totals, the badges and the trend of each skill of a page of search results.
 
-    Each of the three is read in a snapshot of its own.
+    One query for each of the three, each in a snapshot of its own.
 
     Args:
         stats: The stats of one projection.
         badges: The badges.
         skill_ids: The skills of the page; of one that stands there twice the first place
             counts.
-        since: The first bucket of the trends is the one that holds this time.
-        until: Their last bucket begins before this time.
-        granularity: Length of their buckets.
+        over: The buckets of the trends.
 
     Raises:
         InvalidEventError: If one cannot be the id of a skill, or a single string was given.
-        InvalidBoundError: If a time has no time zone, *until* lies before *since*, or there
-            are more than 1,000 buckets between them.
-        InvalidProjectionError: If the projection has no such granularity.
+        InvalidBoundError: If there are too many buckets.
+        InvalidProjectionError: If the projection has no rollups of that granularity.
         TableChangedError: If the numbers were made with a table of which neither extends the
             other.
         OpenTransactionError: If a connection is inside a transaction.
     """
     wanted = checked_skill_ids(skill_ids)
-    starts = checked_starts(stats.projection, since, until, granularity)
+    check_range(over)
     totals = stats.totals(wanted)
-    rollups = _rollups_of(stats, wanted, granularity, since, until)
+    trends = filled(stats.projection, wanted, over, stats.rollups_of(wanted, over))
     maps = badges.badge_maps(wanted)
-    return hydrated(stats.projection, starts, totals, rollups, dict(maps))
-
-
-def _rollups_of(
-    stats: StatsStore,
-    skill_ids: list[str],
-    granularity: Granularity,
-    since: datetime,
-    until: datetime,
-) -> Mapping[str, Rollups]:
-    """Return the rollups of each skill."""
-    return {
-        skill_id: stats.rollups(skill_id, granularity, since=since, until=until)
-        for skill_id in skill_ids
-    }
-
-
-def checked_starts(
-    projection: Projection, since: datetime, until: datetime, granularity: Granularity
-) -> list[datetime]:
-    """Return the starts of the buckets of a trend, when it can be one.
-
-    Raises:
-        InvalidBoundError: As in `hydrate`.
-        InvalidProjectionError: As in `hydrate`.
-    """
-    projection.check_granularity(granularity)
-    for name, at in (("since", since), ("until", until)):
-        if at is None:
-            raise InvalidBoundError(name, "None", "a datetime with a time zone")
-    buckets = buckets_between(since, until, granularity)
-    if until < since:
-        raise InvalidBoundError("until", until.isoformat(), f"at or after {since.isoformat()}")
-    if len(buckets) > MOST_BUCKETS:
-        wanted = f"within {MOST_BUCKETS:,} buckets after {since.isoformat()}"
-        raise InvalidBoundError("until", until.isoformat(), wanted)
-    return [start_of(bucket, granularity) for bucket in buckets]
+    return hydrated(stats.projection, totals, trends, maps)
 
 
 def hydrated(
     projection: Projection,
-    starts: list[datetime],
     totals: Totals,
-    rollups: Mapping[str, Rollups],
-    badges: Mapping[str, BadgeMap],
+    trends: Series,
+    maps: Iterable[tuple[str, BadgeMap]],
 ) -> Hydrated:
-    """Return what was read of each skill; what is zero and was not there is filled in."""
-    no_totals = dict.fromkeys(projection.counters, 0)
-    no_rollups = dict.fromkeys(projection.columns, 0)
+    """Return what was read of each skill, with zeros for totals that are not there."""
+    zeros = dict.fromkeys(projection.counters, 0)
     return Hydrated(
         skills=tuple(
             HydratedSkill(
                 skill_id=skill_id,
                 is_counted=skill_id in totals,
-                totals=totals.get(skill_id, no_totals),
-                badges=badges[skill_id],
-                trend={start: rows.get(start, no_rollups) for start in starts},
+                totals=totals.get(skill_id, zeros),
+                badges=badges,
+                trend=trends[skill_id],
             )
-            for skill_id, rows in rollups.items()
+            for skill_id, badges in maps
         ),
         cursor=totals.cursor,
+        series=trends,
     )

@@ -10,7 +10,7 @@ from skillstat_agg.aio._boards import publish, read_board, read_on
 from skillstat_agg.aio._correcting import reconcile
 from skillstat_agg.aio._folding import drain, fold_page
 from skillstat_agg.aio._fresh import FreshLog, fresh_rollups, fresh_totals, wait_until_folded
-from skillstat_agg.aio._hydrating import hydrate
+from skillstat_agg.aio._hydrating import HydratingStore, hydrate
 from skillstat_agg.aio._lag import lag
 from skillstat_agg.aio._leaderboards import leaderboard
 from skillstat_agg.aio._owners import owner_totals
@@ -44,6 +44,7 @@ __all__ = [
     "ExtentStore",
     "FreshLog",
     "GenerationStore",
+    "HydratingStore",
     "LagStore",
     "NoteStore",
     "PruneStore",

@@ -2,66 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Iterable
 
-from skillstat_agg._buckets import Granularity
+from typing_extensions import Protocol
+
 from skillstat_agg._events import checked_skill_ids
-from skillstat_agg._hydrating import Hydrated, checked_starts, hydrated
-from skillstat_agg._stores import Rollups
+from skillstat_agg._hydrating import Hydrated, hydrated
+from skillstat_agg._ranges import Buckets
+from skillstat_agg._series import check_range, filled
+from skillstat_agg._stores import Totals
 from skillstat_agg.aio._badges import BadgeStore
-from skillstat_agg.aio._stores import StatsStore
+from skillstat_agg.aio._stores import SeriesStore
+
+
+class HydratingStore(SeriesStore, Protocol):
+    """The methods of `skillstat_agg.HydratingStore`, awaited."""
+
+    async def totals(self, skill_ids: Iterable[str] | None = None, /) -> Totals:
+        """Return the totals of these skills."""
+        ...
 
 
 async def hydrate(
-    stats: StatsStore,
-    badges: BadgeStore,
-    skill_ids: Iterable[str],
-    /,
-    *,
-    since: datetime,
-    until: datetime,
-    granularity: Granularity = Granularity.DAY,
+    stats: HydratingStore, badges: BadgeStore, skill_ids: Iterable[str], over: Buckets
 ) -> Hydrated:
     """Return the totals, the badges and the trend of each skill of a page of search results.
 
-    Each of the three is read in a snapshot of its own.
+    One query for each of the three, each in a snapshot of its own.
 
     Args:
         stats: The stats of one projection.
         badges: The badges.
         skill_ids: The skills of the page; of one that stands there twice the first place
             counts.
-        since: The first bucket of the trends is the one that holds this time.
-        until: Their last bucket begins before this time.
-        granularity: Length of their buckets.
+        over: The buckets of the trends.
 
     Raises:
         InvalidEventError: If one cannot be the id of a skill, or a single string was given.
-        InvalidBoundError: If a time has no time zone, *until* lies before *since*, or there
-            are more than 1,000 buckets between them.
-        InvalidProjectionError: If the projection has no such granularity.
+        InvalidBoundError: If there are too many buckets.
+        InvalidProjectionError: If the projection has no rollups of that granularity.
         TableChangedError: If the numbers were made with a table of which neither extends the
             other.
         OpenTransactionError: If a connection is inside a transaction.
     """
     wanted = checked_skill_ids(skill_ids)
-    starts = checked_starts(stats.projection, since, until, granularity)
+    check_range(over)
     totals = await stats.totals(wanted)
-    rollups = await _rollups_of(stats, wanted, granularity, since, until)
+    trends = filled(stats.projection, wanted, over, await stats.rollups_of(wanted, over))
     maps = await badges.badge_maps(wanted)
-    return hydrated(stats.projection, starts, totals, rollups, dict(maps))
-
-
-async def _rollups_of(
-    stats: StatsStore,
-    skill_ids: list[str],
-    granularity: Granularity,
-    since: datetime,
-    until: datetime,
-) -> Mapping[str, Rollups]:
-    """Return the rollups of each skill."""
-    return {
-        skill_id: await stats.rollups(skill_id, granularity, since=since, until=until)
-        for skill_id in skill_ids
-    }
+    return hydrated(stats.projection, totals, trends, maps)
