@@ -259,7 +259,7 @@ def test_a_place_that_was_pruned_while_a_worker_moved_on_is_read_from_no_more(re
     """A place that is gone is history that has changed only if the cursor still stands there."""
 
     class Pruned(MemoryEventStore):
-        pruned = None
+        pruned: object = None
 
         def lag(self, after, /, *, limit):
             if after == self.pruned:

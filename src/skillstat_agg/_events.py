@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from hashlib import blake2b
@@ -244,11 +245,9 @@ class RecordedEvent:
     recorded_at: datetime
     fingerprint: int
     count: int = 1
-    checksum: int = attrs.field()
-
-    @checksum.default
-    def _own_fingerprint(self) -> int:
-        return self.fingerprint
+    checksum: int = attrs.field(
+        default=attrs.Factory(operator.attrgetter("fingerprint"), takes_self=True)
+    )
 
     def to_json(self) -> str:
         """Return it as one text, for a store that keeps it whole; see `from_json`."""

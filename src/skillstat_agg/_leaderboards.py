@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import attrs
 from typing_extensions import Protocol, runtime_checkable
@@ -26,10 +26,15 @@ FURTHER = 4
 """How many times as many skills are asked for when those that may stand on a board ran out."""
 
 
-def _frozen_keys(keys: Iterable[Score]) -> tuple[Mapping[str, int], ...]:
-    if isinstance(keys, str | Mapping):
-        keys = (keys,)
-    return tuple(MappingProxyType({key: 1} if isinstance(key, str) else dict(key)) for key in keys)
+def _frozen_keys(keys: Score | Iterable[Score]) -> tuple[Mapping[str, int], ...]:
+    given: Iterable[Score]
+    if isinstance(keys, str):
+        given = (keys,)
+    elif isinstance(keys, Mapping):
+        given = (cast("Mapping[str, int]", keys),)
+    else:
+        given = keys
+    return tuple(MappingProxyType({key: 1} if isinstance(key, str) else dict(key)) for key in given)
 
 
 @attrs.frozen

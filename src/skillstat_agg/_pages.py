@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from datetime import datetime
 
 import attrs
@@ -57,11 +58,7 @@ class TalliedPage:
     place: Place | None
     frontier: Position | None
     is_last: bool
-    records: int = attrs.field()
-
-    @records.default
-    def _none_compacted(self) -> int:
-        return self.count
+    records: int = attrs.field(default=attrs.Factory(operator.attrgetter("count"), takes_self=True))
 
 
 @attrs.frozen(kw_only=True)

@@ -228,7 +228,7 @@ def _caught_up(
         check_own_table(comparison.serving, stats.projection)
         if comparison.serving.place == comparison.building.place:
             return comparison
-    raise restless(comparison.serving)
+    raise restless(stats.cursor())
 
 
 def check_own_table(cursor: Cursor, projection: Projection) -> None:

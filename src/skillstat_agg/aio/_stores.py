@@ -188,6 +188,7 @@ class BoardStore(Protocol):
         self, name: str, /, *, version: int | None, after: int, limit: int
     ) -> BoardRead:
         """Return a part of a published board, from one snapshot."""
+        ...
 
 
 class RetentionStore(Protocol):

@@ -152,4 +152,4 @@ async def _caught_up(
         check_own_table(comparison.serving, stats.projection)
         if comparison.serving.place == comparison.building.place:
             return comparison
-    raise restless(comparison.serving)
+    raise restless(await stats.cursor())

@@ -54,10 +54,12 @@ def publish(
             f"SELECT version FROM {_BOARDS} WHERE {_KEY} ORDER BY version DESC LIMIT 1 OFFSET ?",
             (projection, name, min(publication.keep, MAX_INTEGER)),
         ).fetchone()
-        for table in (_BOARDS, _ENTRIES) if oldest is not None else ():
-            sql.execute(
-                f"DELETE FROM {table} WHERE {_KEY} AND version <= ?", (projection, name, *oldest)
-            )
+        if oldest is not None:
+            for table in (_BOARDS, _ENTRIES):
+                sql.execute(
+                    f"DELETE FROM {table} WHERE {_KEY} AND version <= ?",
+                    (projection, name, *oldest),
+                )
     return version
 
 

@@ -194,11 +194,12 @@ def board_04(case: AnyCase) -> None:
     """Neighbours in the order differ by 1, in sums or scores that no database's integer holds."""
     client = case.client("fold", CARRIED)
     half = 2**62
-    days: dict[str, tuple[int, ...]] = case.pick(
+    ways: tuple[Mapping[str, tuple[int, ...]], ...] = (
         {"a": (half, half - 1, 1), "b": (half, half - 2, 1), "c": (half, half, -1, 3)},
         {"a": (half, 0), "b": (half + 1, 0), "c": (2**53 + 1, 0), "d": (2**53, 0)},
         {"a": (MIN_INTEGER // 2, half), "b": (-half, -half, half, half - 1), "c": (1, 0)},
     )
+    days = case.pick(*ways)
     for skill, amounts in days.items():
         _carry(case, client, skill, *amounts)
         at, deltas = NOON - timedelta(days=30), {"n": half + ord(skill)}

@@ -49,14 +49,15 @@ def _reconciling(case: AnyCase, client: Handle, found: list[Reconciliation]) -> 
 def _check_in_the_end(case: AnyCase) -> None:
     """Check that once nobody moves the numbers are those of the source, and stay so."""
     client = case.client("after", TABLE)
-    for _ in range(2):
+    for is_again in (False, True):
         outcome = reconcile(client.events, client.stats, "stars", lambda: _stars(case), at=NOON)
         case.expect("what is left alone when nobody moves", {}, dict(outcome.left_alone))
         client.drain()
         stars = {skill: row["stars"] for skill, row in client.stats.totals().items()}
         wanted = {skill: number for skill, number in _stars(case).items() if number}
         case.expect("stars when they are reconciled", wanted, {k: n for k, n in stars.items() if n})
-    case.expect("whether the second time finds nothing", True, outcome.is_in_sync)
+        if is_again:
+            case.expect("whether the second time finds nothing", True, outcome.is_in_sync)
 
 
 @check(
