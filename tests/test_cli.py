@@ -434,3 +434,25 @@ def test_a_log_without_projections_has_no_numbers(reader, tmp_path):
         SQLiteEventStore(db).append([download()])
 
     assert fail(*command(reader, path)) == ("the file holds no projection; skillstat init adds one")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "postgresql+psycopg://bob:s3cret@host/db",
+        "POSTGRESQL://bob:s3cret@host/db",
+        "host=host user=bob password=s3cret",
+    ],
+)
+@pytest.mark.parametrize("command", ["status", "init", "run"])
+def test_what_is_nearly_a_url_is_not_repeated(command, target, tmp_path, monkeypatch):
+    """It may hold a password, and it is no name of a file."""
+    monkeypatch.chdir(tmp_path)
+    every = ["--every", "15m"] if command == "run" else []
+
+    result = run(command, "--db", target, *every)
+
+    assert result.exit_code == 2
+    assert "postgresql://USER:PASSWORD@HOST/DATABASE" in result.output
+    assert "s3cret" not in result.output
+    assert list(tmp_path.iterdir()) == []

@@ -256,3 +256,57 @@ def test_any_schema_will_do(conninfo):
         assert verify(log, stats).is_ok
         assert verify_fully(log, stats).is_ok
         assert rebuild(log, PostgresStatsStore(db, TWICE, schema=schema)).after.count == 2
+
+
+def waits(db: Connection, pid: int) -> bool:
+    """Return whether a session waits for a lock, once it is known to do so or to be done."""
+    while True:
+        [(state, waiting)] = db.execute(
+            "SELECT state, wait_event_type FROM pg_stat_activity WHERE pid = %s", (pid,)
+        )
+        if state == "idle" or waiting == "Lock":
+            return bool(waiting == "Lock")
+
+
+def test_a_projection_that_is_declared_during_a_forget_forgets_as_well(conninfo, db):
+    """It is not in the list of a forget that waits, so it waits for the end of that one."""
+    log, _ = stores(db)
+    likes = Projection("likes", {"download": Effect(counters={"likes": 1})})
+    with (
+        psycopg.connect(conninfo) as holder,
+        psycopg.connect(conninfo, autocommit=True) as forgetter,
+        psycopg.connect(conninfo, autocommit=True) as owner,
+    ):
+        holder.execute("SELECT FROM skillstat.skillstat_cursors FOR UPDATE")
+        forget = threading.Thread(
+            target=PostgresStatsStore(forgetter, SKILL_STATS).forget, args=("a",)
+        )
+        declare = threading.Thread(target=create_tables, args=(owner, likes))
+        forget.start()
+        while not waits(db, forgetter.info.backend_pid):
+            pass
+        declare.start()
+        while not waits(db, owner.info.backend_pid) and declare.is_alive():
+            pass
+        holder.rollback()
+        for thread in (forget, declare):
+            thread.join()
+
+    drain(log, PostgresStatsStore(db, likes))
+
+    assert dict(PostgresStatsStore(db, likes).totals()) == {"b": {"likes": 1}}
+
+
+def test_a_commit_in_flight_and_a_move_do_not_wait_for_each_other(conninfo, db):
+    """Both take the cursors first, so one of them simply comes second."""
+    with psycopg.connect(conninfo) as worker, psycopg.connect(conninfo, autocommit=True) as mover:
+        worker.execute("SELECT FROM skillstat.skillstat_cursors FOR UPDATE")  # as a commit begins
+        move = threading.Thread(target=new_epoch, args=(mover,))
+        move.start()
+        while not waits(db, mover.info.backend_pid):
+            pass
+
+        assert worker.execute("SELECT count(*) FROM skillstat.skillstat_schema").fetchone() == (1,)
+
+        worker.rollback()
+        move.join()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 
 import attrs
@@ -19,9 +21,12 @@ from skillstat_agg import (
     bucket_of,
     drain,
     expire,
+    rebuild,
     start_of,
+    verify_fully,
 )
 from skillstat_agg._deltas import deltas_of
+from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore, create_tables
 from skillstat_agg.errors import InvalidBoundError, InvalidProjectionError, StoreContractError
 from tests.logs import NOON, download, event_logs
 from tests.sites import SITES
@@ -127,3 +132,38 @@ def test_a_store_that_never_comes_to_an_end_is_found_out():
 
     with pytest.raises(StoreContractError, match="a step deleted nothing, and was not the last"):
         expire(Idle(), DAY, NOON, limit=1)
+
+
+def test_a_program_with_an_older_table_lets_nothing_expire_that_is_not_there():
+    """After a rebuild that dropped the hours there is nothing that could expire by the hour."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        hours = Projection("skill_stats", SKILL_STATS.kinds, (HOUR, DAY))
+        create_tables(db, hours)
+        log, old, new = (
+            SQLiteEventStore(db),
+            *(SQLiteStatsStore(db, projection) for projection in (hours, SKILL_STATS)),
+        )
+        log.append([download()])
+        drain(log, old)
+        rebuild(log, new)
+
+        with pytest.raises(InvalidProjectionError):
+            old.expire(HOUR, 10**6, limit=10)
+
+        assert dict(new.cursor().expired) == {}
+
+
+@in_every_site
+def test_what_expired_while_it_was_built_stays_so(site_of):
+    with site_of() as site:
+        client = site.client()
+        client.events.append([download()])
+        drain(client.events, client.stats)
+        building = client.stats.building("by hand")
+        drain(client.events, building)
+        expire(building, Granularity.DAY, NOON + timedelta(days=1))
+
+        client.stats.swap("by hand")
+
+        assert verify_fully(client.events, client.stats).is_ok
+        assert dict(client.stats.rollups("a", Granularity.DAY)) == {}

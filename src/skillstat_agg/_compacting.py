@@ -72,13 +72,13 @@ class Segment:
 
 
 def reader_of(cursor: Cursor) -> str:
-    """Return the name under which the owner of *cursor* reads a log."""
-    return reader_name(cursor.projection, cursor.building)
+    """Return the name under which the owner of *cursor* reads a log.
 
-
-def reader_name(projection: str, building: str) -> str:
-    """Return the name of the reader that folds the serving numbers, or those that are built."""
-    return f"{projection}/{building}" if building else projection
+    What is built has its generation in it: who ends late must not strike off who began anew.
+    """
+    if not cursor.building:
+        return cursor.projection
+    return f"{cursor.projection}/{cursor.building}/{cursor.generation}"
 
 
 def check_reader(name: str) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 import attrs
 
 from skillstat_agg._commits import Commit, CommitResult, Cursor, check_table
-from skillstat_agg._compacting import reader_name, reader_of
+from skillstat_agg._compacting import reader_of
 from skillstat_agg._deltas import deltas_of
 from skillstat_agg._events import Position, RecordedEvent
 from skillstat_agg._pages import (
@@ -30,6 +30,7 @@ from skillstat_agg._stores import EventStore, StatsStore
 from skillstat_agg._tallies import Tally
 from skillstat_agg.errors import (
     CursorConflictError,
+    HistoryChangedError,
     OutOfRangeError,
     StoreBusyError,
     StoreContractError,
@@ -229,7 +230,13 @@ def _fold(
         if quarantine.cursor != cursor:
             return lost_race(cursor, quarantine.cursor)
         taught = taught_by(projection, quarantine)
-    portion = read_portion(events, cursor, projection, limit, max_skills, uncountable, until)
+    try:
+        portion = read_portion(events, cursor, projection, limit, max_skills, uncountable, until)
+    except HistoryChangedError:
+        current = stats.cursor()
+        if current.place == cursor.place:
+            raise
+        return lost_race(cursor, current)  # a prune came behind the worker who was first
     if portion.page.place is None and not taught:
         return no_page(cursor, portion)
     try:
@@ -289,16 +296,17 @@ def _report(events: EventStore, report: FoldReport) -> None:
     """
     tell, place = getattr(events, "report", None), report.after.place
     if tell is not None and place is not None and place != report.before.place:
-        with suppress(StoreBusyError):
+        # That a place is gone is told by the next read, if the cursor still stands there.
+        with suppress(StoreBusyError, HistoryChangedError):
             tell(reader_of(report.after), place)
 
 
-def retire_reader(events: EventStore, projection: str, building: str) -> None:
-    """Tell a log that keeps a list of its readers that numbers are not built any more."""
+def retire_reader(events: EventStore, cursor: Cursor) -> None:
+    """Tell a log that keeps a list of its readers that these numbers are not built any more."""
     retire = getattr(events, "retire", None)
     if retire is not None:
         with suppress(StoreBusyError):
-            retire(reader_name(projection, building))
+            retire(reader_of(cursor))
 
 
 def commit_of(

@@ -255,7 +255,7 @@ def begin_building(
         Cursor.start(projection, at),
         building=name,
         generation=generation,
-        expired=_expired(serving, projection),
+        expired=_expired(projection, serving),
         revision=secrets.randbits(_DRAWN_BITS),
     )
 
@@ -291,7 +291,7 @@ def swapped(serving: Cursor, building: Cursor, at: datetime) -> Cursor:
     return attrs.evolve(
         building,
         building="",
-        expired=_expired(serving, stored_projection(building)),
+        expired=_expired(stored_projection(building), serving, building),
         revision=serving.revision + 1,
         updated_at=at,
     )
@@ -303,10 +303,15 @@ def _where(serving: Cursor, building: Cursor) -> str:
     return f"{at}, behind {serving.place.position}, up to where events are served"
 
 
-def _expired(serving: Cursor, projection: Projection) -> Mapping[str, int]:
-    """Return what has expired of the granularities that a projection has."""
-    has = {granularity.value for granularity in projection.granularities}
-    return {name: first for name, first in serving.expired.items() if name in has}
+def _expired(projection: Projection, *records: Cursor) -> Mapping[str, int]:
+    """Return what has expired in any of the records, of the granularities that a table has."""
+    found: dict[str, int] = {}
+    for each in projection.granularities:
+        name = each.value
+        firsts = [record.expired[name] for record in records if name in record.expired]
+        if firsts:
+            found[name] = max(firsts)
+    return found
 
 
 def row_differences(

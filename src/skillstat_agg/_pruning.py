@@ -16,7 +16,7 @@ from skillstat_agg._compacting import Reader, Segment, reader_of, slowest
 from skillstat_agg._events import Position
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._stores import PruneStore, StatsStore
-from skillstat_agg.errors import StoreContractError
+from skillstat_agg.errors import HistoryChangedError, StoreContractError
 
 DEFAULT_SEGMENT = 10_000
 """Events per segment: large enough to be made small, small enough to lock briefly."""
@@ -171,8 +171,14 @@ def _tell(events: PruneStore, stats: Sequence[StatsStore]) -> None:
         cursor = each.cursor()
         if is_behind(cursor, known):
             events.register(reader_of(cursor))
-        if cursor.place is not None:
-            events.report(reader_of(cursor), cursor.place)
+        while cursor.place is not None:
+            try:
+                events.report(reader_of(cursor), cursor.place)
+                break
+            except HistoryChangedError:  # another prune was quicker than this look at the cursor
+                before, cursor = cursor, each.cursor()
+                if before.place == cursor.place:
+                    raise
 
 
 def _parked(stats: Sequence[StatsStore]) -> frozenset[Position]:

@@ -95,11 +95,10 @@ def rebuild(
         SkillstatError: As in `drain`.
     """
     check_bounds(page=page)
-    before = stats.cursor()
-    check_same_log(events, before)
-    folded, behind = None, None
+    before = check_same_log(events, stats)
+    start, folded, behind = None, None, None
     try:
-        building = _begin(stats)
+        building = _begin(events, stats)
         start = building.cursor()
         folded = started(before, start)
 
@@ -117,33 +116,51 @@ def rebuild(
             except GenerationBehindError as error:
                 behind = error
             else:
-                retire_reader(events, before.projection, REBUILD)
+                retire_reader(events, start)
                 return finished(before, after, folded, "this")
     except NotBuildingError:
         after = stats.cursor()
         if after.generation == before.generation:
             raise
-        retire_reader(events, before.projection, REBUILD)
+        if start is not None:
+            retire_reader(events, start)
         return finished(before, after, folded, "another")
 
 
-def check_same_log(events: EventStore, cursor: Cursor) -> None:
-    """Check that the log is the one that a cursor was made from: early, since a scan takes long.
+def check_same_log(events: EventStore, stats: StatsStore) -> Cursor:
+    """Return the cursor, when the log is the one that it was made from: a scan takes long.
 
     Raises:
         HistoryChangedError: If it is not.
     """
-    if cursor.place is not None:
-        events.read(cursor.place, limit=1)
+    cursor = stats.cursor()
+    while cursor.place is not None:
+        try:
+            events.read(cursor.place, limit=1)
+            break
+        except HistoryChangedError:
+            before, cursor = cursor, stats.cursor()
+            if before.place == cursor.place:
+                raise
+    return cursor
 
 
-def _begin(stats: RebuildableStore) -> StatsStore:
-    """Return the numbers that are built; begin anew where another table has begun them."""
+def _begin(events: EventStore, stats: RebuildableStore) -> StatsStore:
+    """Return the numbers that are built; begin anew where they cannot be carried on.
+
+    Another table has begun them, or a prune has passed them, since nobody knew that they read.
+    """
     building = stats.building(REBUILD)
-    if is_unlike(building.cursor(), stats.projection):
-        stats.discard(REBUILD)
-        building = stats.building(REBUILD)
-    return building
+    cursor = building.cursor()
+    try:
+        if not is_unlike(cursor, stats.projection):
+            check_same_log(events, building)
+            return building
+    except HistoryChangedError:
+        log.info("%s: What was built is of no use any more; beginning anew", cursor.projection)
+    stats.discard(REBUILD)
+    retire_reader(events, cursor)
+    return stats.building(REBUILD)
 
 
 def is_unlike(cursor: Cursor, projection: Projection) -> bool:

@@ -116,8 +116,7 @@ def verify_sample(
     """
     check_bounds(size=size, page=page, limit=limit)
     projection, sample = stats.projection, Sample(size, seed)
-    cursor = stats.cursor()
-    check_same_log(events, cursor)
+    cursor = check_same_log(events, stats)
     here = unread(cursor)
     for _ in range(CATCH_UPS):
         check_own_table(cursor, projection)

@@ -29,6 +29,7 @@ from skillstat_agg._rebuilding import BUILDING_PAGE, check_same_log
 from skillstat_agg._stores import EventStore, StatsStore
 from skillstat_agg.errors import (
     GenerationBehindError,
+    HistoryChangedError,
     NotBuildingError,
     SkillstatError,
     TableChangedError,
@@ -87,8 +88,15 @@ def verify(events: MeasuredLog, stats: SummedStore) -> VerifyReport:
         OpenTransactionError: If a connection is inside a transaction.
     """
     sums = stats.sums()
-    place = sums.cursor.place
-    extent = Extent(count=0, checksum=0) if place is None else events.extent(place)
+    extent = Extent(count=0, checksum=0)
+    while sums.cursor.place is not None:
+        try:
+            extent = events.extent(sums.cursor.place)
+            break
+        except HistoryChangedError:
+            before, sums = sums, stats.sums()
+            if before.cursor.place == sums.cursor.place:
+                raise
     return measured(sums, extent)
 
 
@@ -178,11 +186,13 @@ def _verified(
     on_progress: Callable[[int], object] | None,
 ) -> VerifyReport:
     """Build numbers, compare them, and drop them."""
-    cursor = stats.cursor()
-    check_own_table(cursor, stats.projection)
-    check_same_log(events, cursor)
+    check_own_table(check_same_log(events, stats), stats.projection)
+    left = stats.building(VERIFY)  # by one that was killed, or it is new
+    cursor = left.cursor()
     stats.discard(VERIFY)
+    retire_reader(events, cursor)
     building = stats.building(VERIFY)
+    cursor = building.cursor()
     try:
         comparison = _caught_up(events, stats, building, page, limit, on_progress)
     except NotBuildingError:
@@ -190,10 +200,10 @@ def _verified(
     except Exception:
         with suppress(SkillstatError):
             stats.discard(VERIFY)
-            retire_reader(events, cursor.projection, VERIFY)
+            retire_reader(events, cursor)
         raise
     stats.discard(VERIFY)
-    retire_reader(events, cursor.projection, VERIFY)
+    retire_reader(events, cursor)
     return compared(comparison)
 
 

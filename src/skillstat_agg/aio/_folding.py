@@ -8,7 +8,7 @@ from contextlib import suppress
 import attrs
 
 from skillstat_agg._commits import Cursor, check_table
-from skillstat_agg._compacting import reader_name, reader_of
+from skillstat_agg._compacting import reader_of
 from skillstat_agg._events import Position, RecordedEvent
 from skillstat_agg._folding import (
     DEFAULT_PAGE,
@@ -33,7 +33,12 @@ from skillstat_agg._pages import (
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Uncountable, taught_by
 from skillstat_agg.aio._stores import EventStore, StatsStore
-from skillstat_agg.errors import CursorConflictError, OutOfRangeError, StoreBusyError
+from skillstat_agg.errors import (
+    CursorConflictError,
+    HistoryChangedError,
+    OutOfRangeError,
+    StoreBusyError,
+)
 
 
 async def fold_page(
@@ -162,7 +167,15 @@ async def _fold(
         if quarantine.cursor != cursor:
             return lost_race(cursor, quarantine.cursor)
         taught = taught_by(projection, quarantine)
-    portion = await read_portion(events, cursor, projection, limit, max_skills, uncountable, until)
+    try:
+        portion = await read_portion(
+            events, cursor, projection, limit, max_skills, uncountable, until
+        )
+    except HistoryChangedError:
+        current = await stats.cursor()
+        if current.place == cursor.place:
+            raise
+        return lost_race(cursor, current)  # a prune came behind the worker who was first
     if portion.page.place is None and not taught:
         return no_page(cursor, portion)
     try:
@@ -224,13 +237,14 @@ async def _report(events: EventStore, report: FoldReport) -> None:
     """
     tell, place = getattr(events, "report", None), report.after.place
     if tell is not None and place is not None and place != report.before.place:
-        with suppress(StoreBusyError):
+        # That a place is gone is told by the next read, if the cursor still stands there.
+        with suppress(StoreBusyError, HistoryChangedError):
             await tell(reader_of(report.after), place)
 
 
-async def retire_reader(events: EventStore, projection: str, building: str) -> None:
-    """Tell a log that keeps a list of its readers that numbers are not built any more."""
+async def retire_reader(events: EventStore, cursor: Cursor) -> None:
+    """Tell a log that keeps a list of its readers that these numbers are not built any more."""
     retire = getattr(events, "retire", None)
     if retire is not None:
         with suppress(StoreBusyError):
-            await retire(reader_name(projection, building))
+            await retire(reader_of(cursor))

@@ -17,6 +17,7 @@ from skillstat_agg._pruning import (
     nothing_pruned,
 )
 from skillstat_agg.aio._stores import PruneStore, StatsStore
+from skillstat_agg.errors import HistoryChangedError
 
 
 async def plan_prune(
@@ -117,8 +118,14 @@ async def _tell(events: PruneStore, stats: Sequence[StatsStore]) -> None:
         cursor = await each.cursor()
         if is_behind(cursor, known):
             await events.register(reader_of(cursor))
-        if cursor.place is not None:
-            await events.report(reader_of(cursor), cursor.place)
+        while cursor.place is not None:
+            try:
+                await events.report(reader_of(cursor), cursor.place)
+                break
+            except HistoryChangedError:  # another prune was quicker than this look at the cursor
+                before, cursor = cursor, await each.cursor()
+                if before.place == cursor.place:
+                    raise
 
 
 async def _parked(stats: Sequence[StatsStore]) -> frozenset[Position]:

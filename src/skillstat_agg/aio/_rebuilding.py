@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from skillstat_agg._commits import Cursor
+from skillstat_agg._folding import log
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._quarantine import Uncountable
 from skillstat_agg._rebuilding import (
@@ -18,7 +19,7 @@ from skillstat_agg._rebuilding import (
 )
 from skillstat_agg.aio._folding import drain, retire_reader
 from skillstat_agg.aio._stores import EventStore, RebuildableStore, StatsStore
-from skillstat_agg.errors import GenerationBehindError, NotBuildingError
+from skillstat_agg.errors import GenerationBehindError, HistoryChangedError, NotBuildingError
 
 
 async def rebuild(
@@ -54,11 +55,10 @@ async def rebuild(
         SkillstatError: As in `drain`.
     """
     check_bounds(page=page)
-    before = await stats.cursor()
-    await check_same_log(events, before)
-    folded, behind = None, None
+    before = await check_same_log(events, stats)
+    start, folded, behind = None, None, None
     try:
-        building = await _begin(stats)
+        building = await _begin(events, stats)
         start = await building.cursor()
         folded = started(before, start)
 
@@ -78,30 +78,48 @@ async def rebuild(
             except GenerationBehindError as error:
                 behind = error
             else:
-                await retire_reader(events, before.projection, REBUILD)
+                await retire_reader(events, start)
                 return finished(before, after, folded, "this")
     except NotBuildingError:
         after = await stats.cursor()
         if after.generation == before.generation:
             raise
-        await retire_reader(events, before.projection, REBUILD)
+        if start is not None:
+            await retire_reader(events, start)
         return finished(before, after, folded, "another")
 
 
-async def check_same_log(events: EventStore, cursor: Cursor) -> None:
-    """Check that the log is the one that a cursor was made from: early, since a scan takes long.
+async def check_same_log(events: EventStore, stats: StatsStore) -> Cursor:
+    """Return the cursor, when the log is the one that it was made from: a scan takes long.
 
     Raises:
         HistoryChangedError: If it is not.
     """
-    if cursor.place is not None:
-        await events.read(cursor.place, limit=1)
+    cursor = await stats.cursor()
+    while cursor.place is not None:
+        try:
+            await events.read(cursor.place, limit=1)
+            break
+        except HistoryChangedError:
+            before, cursor = cursor, await stats.cursor()
+            if before.place == cursor.place:
+                raise
+    return cursor
 
 
-async def _begin(stats: RebuildableStore) -> StatsStore:
-    """Return the numbers that are built; begin anew where another table has begun them."""
+async def _begin(events: EventStore, stats: RebuildableStore) -> StatsStore:
+    """Return the numbers that are built; begin anew where they cannot be carried on.
+
+    Another table has begun them, or a prune has passed them, since nobody knew that they read.
+    """
     building = await stats.building(REBUILD)
-    if is_unlike(await building.cursor(), stats.projection):
-        await stats.discard(REBUILD)
-        building = await stats.building(REBUILD)
-    return building
+    cursor = await building.cursor()
+    try:
+        if not is_unlike(cursor, stats.projection):
+            await check_same_log(events, building)
+            return building
+    except HistoryChangedError:
+        log.info("%s: What was built is of no use any more; beginning anew", cursor.projection)
+    await stats.discard(REBUILD)
+    await retire_reader(events, cursor)
+    return await stats.building(REBUILD)

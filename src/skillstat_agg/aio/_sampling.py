@@ -53,8 +53,7 @@ async def verify_sample(
     """
     check_bounds(size=size, page=page, limit=limit)
     projection, sample = stats.projection, Sample(size, seed)
-    cursor = await stats.cursor()
-    await check_same_log(events, cursor)
+    cursor = await check_same_log(events, stats)
     here = unread(cursor)
     for _ in range(CATCH_UPS):
         check_own_table(cursor, projection)

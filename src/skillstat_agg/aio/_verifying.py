@@ -28,7 +28,11 @@ from skillstat_agg.aio._stores import (
     StatsStore,
     SummedStore,
 )
-from skillstat_agg.errors import NotBuildingError, SkillstatError
+from skillstat_agg.errors import (
+    HistoryChangedError,
+    NotBuildingError,
+    SkillstatError,
+)
 
 
 async def verify(events: MeasuredLog, stats: SummedStore) -> VerifyReport:
@@ -47,8 +51,15 @@ async def verify(events: MeasuredLog, stats: SummedStore) -> VerifyReport:
         OpenTransactionError: If a connection is inside a transaction.
     """
     sums = await stats.sums()
-    place = sums.cursor.place
-    extent = Extent(count=0, checksum=0) if place is None else await events.extent(place)
+    extent = Extent(count=0, checksum=0)
+    while sums.cursor.place is not None:
+        try:
+            extent = await events.extent(sums.cursor.place)
+            break
+        except HistoryChangedError:
+            before, sums = sums, await stats.sums()
+            if before.cursor.place == sums.cursor.place:
+                raise
     return measured(sums, extent)
 
 
@@ -102,11 +113,13 @@ async def _verified(
     on_progress: Callable[[int], Awaitable[object]] | None,
 ) -> VerifyReport:
     """Build numbers, compare them, and drop them."""
-    cursor = await stats.cursor()
-    check_own_table(cursor, stats.projection)
-    await check_same_log(events, cursor)
+    check_own_table(await check_same_log(events, stats), stats.projection)
+    left = await stats.building(VERIFY)  # by one that was killed, or it is new
+    cursor = await left.cursor()
     await stats.discard(VERIFY)
+    await retire_reader(events, cursor)
     building = await stats.building(VERIFY)
+    cursor = await building.cursor()
     try:
         comparison = await _caught_up(events, stats, building, page, limit, on_progress)
     except NotBuildingError:
@@ -114,10 +127,10 @@ async def _verified(
     except Exception:
         with suppress(SkillstatError):
             await stats.discard(VERIFY)
-            await retire_reader(events, cursor.projection, VERIFY)
+            await retire_reader(events, cursor)
         raise
     await stats.discard(VERIFY)
-    await retire_reader(events, cursor.projection, VERIFY)
+    await retire_reader(events, cursor)
     return compared(comparison)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -28,6 +29,7 @@ from skillstat_agg.cli._errors import failure
 from skillstat_agg.cli._file import File
 
 SCHEMES = ("postgresql://", "postgres://")
+_SERVER = re.compile(r"://|\b(password|host|dbname)\s*=", re.IGNORECASE)
 
 
 class Log(FreshLog, ExtentStore, Protocol):
@@ -121,6 +123,11 @@ def named(target: str, schema: str | None) -> Database:
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="'--db'") from None
         return database
+    if _SERVER.search(target):
+        raise click.BadParameter(  # it may hold a password, so it is not repeated
+            "name a server as postgresql://USER:PASSWORD@HOST/DATABASE, or give the path of a file",
+            param_hint="'--db'",
+        )
     if schema is not None:
         raise click.UsageError("--schema goes with a postgresql:// URL; a file has no schemas")
     try:

@@ -11,7 +11,7 @@ import attrs
 
 from skillstat_agg._boards import BoardRead, Publication
 from skillstat_agg._buckets import Granularity, buckets_between, start_of
-from skillstat_agg._commits import Commit, CommitResult, Cursor, check_readable
+from skillstat_agg._commits import Commit, CommitResult, Cursor, check_readable, stored_projection
 from skillstat_agg._events import (
     MAX_INTEGER,
     MIN_INTEGER,
@@ -185,6 +185,7 @@ class MemoryStatsStore:
         self._projection.check_granularity(granularity)
         with self._database._lock:
             stats = self._stats()
+            stored_projection(stats.cursor).check_granularity(granularity)
             known = stats.cursor.expired.get(granularity.value)
             if known is not None and known >= first:
                 return Expired(cursor=stats.cursor, rows=0, is_last=True)

@@ -27,6 +27,7 @@ def expiring(
     """Delete the rollups before a bucket: see ``RetentionStore.expire``."""
     yield BEGIN
     record = yield from locked(names, projection)
+    stored_projection(record).check_granularity(granularity)
     known = record.expired.get(granularity.value)
     if known is not None and known >= first:
         yield COMMIT

@@ -90,8 +90,9 @@ def rebuild_grants_sql(role: str, *projections: Projection, schema: str = SCHEMA
 def prune_grants_sql(role: str, *, schema: str = SCHEMA) -> LiteralString:
     """Return the script that lets a role prune the log, and retire its readers.
 
-    It sees the log, the cursor records and the quarantines, and no numbers. What it would delete
-    outside of a compaction the triggers of the log refuse.
+    It sees the log, the cursor records and the quarantines, and no numbers. The triggers of the log
+    refuse what it would do by accident outside of a compaction; they do not keep it from anything
+    that it does on purpose. So trust it as you trust the owner of the tables.
 
     Args:
         role: Name of the role, which is there already.

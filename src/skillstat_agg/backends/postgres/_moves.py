@@ -28,7 +28,8 @@ def renewing(names: Names, at: datetime) -> Steps[str]:
     yield BEGIN
     readers = names["skillstat_readers"]
     yield Query(
-        f"LOCK TABLE {schema}, {events}, {readers}, {names['skillstat_cursors']}"
+        # In the order of a commit, which takes the cursors first.
+        f"LOCK TABLE {names['skillstat_cursors']}, {schema}, {events}, {readers}"
         " IN ACCESS EXCLUSIVE MODE"
     )
     answer = yield Query(

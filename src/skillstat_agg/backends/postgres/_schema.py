@@ -301,7 +301,10 @@ def projection_sql(
         clock: Gives ``updated_at`` of the cursors.
     """
     names, now = Names(schema), from_microseconds(microseconds(clock()))
-    return script(*(one for each in projections for one in stats_tables(names, each, now)))
+    tables = [one for each in projections for one in stats_tables(names, each, now)]
+    # Nobody forgets a skill meanwhile: `forget` looks for the projections that are there.
+    lock = f"SELECT pg_advisory_xact_lock(hashtextextended({_literal(schema)}, 0))"
+    return script(lock, *tables) if tables else script()
 
 
 def script(*statements: str) -> LiteralString:

@@ -430,6 +430,11 @@ def _appearing(names: Names, projection: Projection, deltas: Deltas) -> Steps[Se
 def forgetting(names: Names, projection: Projection, skill_id: str, at: datetime) -> Steps[bool]:
     """Drop a skill for good: see ``StatsStore.forget``."""
     yield BEGIN
+    # Nobody declares a projection meanwhile: it would not be in the list below.
+    yield Query(
+        "SELECT 'null' FROM pg_advisory_xact_lock_shared(hashtextextended(%s, 0))",
+        (names.schema,),
+    )
     # Every record first, in one order: no commit is under way any more, and none can begin. Who
     # begins to build holds the serving record, so what is built is complete once those are locked.
     there: list[tuple[str, str]] = []

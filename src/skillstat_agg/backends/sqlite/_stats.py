@@ -170,6 +170,7 @@ class SQLiteStatsStore:
         self._projection.check_granularity(granularity)
         with writing(self._db, "expire") as sql:
             cursor = self._cursor(sql)
+            stored_projection(cursor).check_granularity(granularity)
             known = cursor.expired.get(granularity.value)
             if known is not None and known >= first:
                 return Expired(cursor=cursor, rows=0, is_last=True)
