@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from skillstat_agg import SKILL_STATS
+from skillstat_agg.backends.sqlite import stored_projections
 from tests.command_line import fail, run, succeed
 
 LOG = "occurred_at,skill_id,kind\n2026-03-01T12:00:00Z,pdf,download\n"
@@ -108,3 +112,29 @@ def test_days_that_cannot_be_meant_are_refused(folder, days):
 
 def test_a_file_that_is_not_there_is_wrong_usage(folder):
     assert run(*adopt("nosuch.json")).exit_code == 2
+
+
+def test_what_is_refused_changes_no_table(folder):
+    """A program with the table as it was goes on."""
+    (folder / "bogus.json").write_text('{"pdf": {"bogus": 3}}')
+    fail(*adopt("bogus.json"))
+    succeed("append", "--db", "stats.db", stdin=LOG)
+    succeed("drain", "--db", "stats.db")
+    fail(*adopt("totals.json"))
+
+    with closing(sqlite3.connect("stats.db")) as db:
+        assert stored_projections(db) == (SKILL_STATS,)
+
+
+def test_a_database_that_has_adopted_opens_another(folder):
+    """Its corrections are no count of a skill."""
+    succeed(*adopt("totals.json"))
+    succeed("drain", "--db", "stats.db")
+    (folder / "again.json").write_text(succeed("totals", "--db", "stats.db", "--json", "--signed"))
+    succeed("init", "--db", "other.db")
+
+    succeed("adopt", "--db", "other.db", "--name", "moved", "again.json")
+    succeed("drain", "--db", "other.db")
+
+    one, other = (succeed("totals", "--db", name, "--json") for name in ("stats.db", "other.db"))
+    assert one == other

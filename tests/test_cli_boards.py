@@ -127,11 +127,6 @@ def test_an_empty_board_says_so(db):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--by", "downloads", "--limit", 0), "limit must be a whole number of at least 1, not 0"),
-        (
-            ("--by", "downloads", "--limit", -1),
-            "limit must be a whole number of at least 1, not -1",
-        ),
         (
             ("--by", "hits"),
             "projection 'skill_stats' has no counter 'hits'; it has downloads, stars,"
@@ -150,10 +145,6 @@ def test_an_empty_board_says_so(db):
             "the weight of downloads must be a whole number other than 0, within signed 64 bits,"
             " not 0",
         ),
-        (
-            ("--by", "downloads", "--days", 10**9),
-            "count must be small enough for the years 1 to 9999, not 1000000000",
-        ),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(db, arguments, sentence):
@@ -164,6 +155,10 @@ def test_what_cannot_be_asked_is_one_sentence(db, arguments, sentence):
     ("command", "sentence"),
     [
         (("leaderboard",), "Missing option '--by'"),
+        (("leaderboard", "--by", "downloads", "--limit", "0"), "0 is not in the range"),
+        (("leaderboard", "--by", "downloads", "--limit", "-1"), "-1 is not in the range"),
+        (("leaderboard", "--by", "downloads", "--days", "99999"), "99999 is not in the range"),
+        (("series", "pdf", "--days", "200000"), "200000 is not in the range"),
         (("leaderboard", "--by", "a*2"), "'a*2' is no score: give a name, or weights"),
         (("leaderboard", "--by", "a+a"), "'a+a' is no score"),
         (("leaderboard", "--by", ""), "'' is no score"),
@@ -239,12 +234,9 @@ def test_a_series_of_nothing_says_so(tmp_path):
     assert run("series", "--db", path, "pdf").stderr.startswith("there are no rollups yet; ")
 
 
-def test_unknown_columns_and_long_ranges_are_refused(db):
+def test_unknown_columns_are_refused(db):
     assert fail("series", "--db", db, "pdf", "--bar", "stars") == (
         "there is no rollup column 'stars'; there are downloads, installs"
-    )
-    assert fail("series", "--db", db, "pdf", "--days", 200_000) == (
-        "over must be at most 100,000 buckets, not 200,000 buckets"
     )
 
 

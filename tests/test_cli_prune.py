@@ -44,7 +44,7 @@ def test_nothing_is_changed_without_apply(path):
 
     sentence = (
         "4 events would become 2 compacted events, in 1 segments; the slowest reader is"
-        " 'skill_stats', at 4; nothing was changed, --apply does it\n"
+        " 'skill_stats', at 4; no event was changed, --apply does it\n"
     )
     assert said == [sentence, sentence]
     assert succeed("totals", "--db", path, "--json") == totals

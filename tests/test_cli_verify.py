@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from skillstat_agg import SKILL_STATS, drain
+from skillstat_agg import SKILL_STATS, Event, drain
 from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore
 from skillstat_agg.cli import _rebuild, _verify
 from tests.command_line import fail, run, succeed
+from tests.logs import NOON
 
 LINES = "".join(
     json.dumps({"skill_id": skill, "kind": "download", "occurred_at": "2026-03-01T12:00:00Z"})
@@ -194,3 +195,37 @@ def test_bounds_of_0_are_wrong_usage(path, arguments):
     command, *options = arguments
 
     assert run(command, "--db", path, *options).exit_code == 2
+
+
+def test_a_rebuild_parks_where_workers_do(path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        SQLiteEventStore(db).append([Event(skill_id="a", kind="wave", occurred_at=NOON)])
+    succeed("drain", "--db", path, "--park")
+
+    assert "'wave'" in fail("rebuild", "--db", path)
+    assert "with 4 events" in succeed("rebuild", "--db", path, "--park")
+    assert succeed("verify", "--db", path, *FULL) == "4 events verified: no difference\n"
+
+
+def test_a_rebuild_that_was_struck_off_and_passed_begins_anew(path):
+    """What it had built stands where a prune has left nothing."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        log, stats = SQLiteEventStore(db), SQLiteStatsStore(db, SKILL_STATS)
+        drain(log, stats.building("rebuild"), max_events=1)
+    succeed("readers", "--db", path, "--retire", "skill_stats/rebuild/2")
+    succeed("prune", "--db", path, "--keep", "0d", "--apply")
+
+    assert "3 events counted anew" in succeed("rebuild", "--db", path)
+    assert succeed("verify", "--db", path, *FULL) == "3 events verified: no difference\n"
+
+
+def test_a_full_verify_that_was_interrupted_holds_no_prune_back(path, monkeypatch):
+    def interrupted(log, stats, **_):
+        drain(log, stats.building("verify"), max_events=1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_verify, "verify_fully", interrupted)
+
+    assert "nothing was compared" in fail("verify", "--db", path, *FULL)
+    assert "verify" not in succeed("readers", "--db", path)
+    assert "3 events became 2" in succeed("prune", "--db", path, "--keep", "0d", "--apply")

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from skillstat_agg import adopt, correctable
+from skillstat_agg import adopt, check_adoptable, correctable, opening_events
+from skillstat_agg._adjusting import CORRECTIONS
 from skillstat_agg.cli._database import Database, chosen_projection
 from skillstat_agg.cli._errors import failure, when_interrupted
 from skillstat_agg.cli._options import database_options, example, projection_option
@@ -54,8 +55,11 @@ def adopt_counts(
     counts, days = _totals(totals), {} if daily is None else _days(daily)
     with database.opened() as db, when_interrupted("run it again: it is done once, or not yet"):
         projection = correctable(chosen_projection(db, database.what, name))
-        db.create(projection)
         now = datetime.now(timezone.utc)
+        # First what can be refused: once the projection has more kinds, older programs are.
+        opening_events(projection, source, counts, days, at=now)
+        check_adoptable(db.events(), db.stats(projection))
+        db.create(projection)
         done = adopt(db.events(), db.stats(projection), source, counts, days, at=now)
     click.echo(f"{done.new} events appended, {done.events - done.new} were there already")
 
@@ -123,7 +127,8 @@ def _numbers(path: Path, row: object) -> dict[str, int]:
                 f"{path}: {name} must be a whole number, not {str(value)[:100]!r}; nothing was"
                 " stored"
             )
-        numbers[name] = number
+        if name != CORRECTIONS:  # they are no count of the other mechanism
+            numbers[name] = number
     return numbers
 
 

@@ -47,13 +47,13 @@ def range_options(command: Callable[..., object]) -> Callable[..., object]:
         ),
         click.option(
             "--hours",
-            type=click.IntRange(min=1),
+            type=click.IntRange(1, 24 * 36_500),
             metavar="N",
             help="The last N hours, this one included.",
         ),
         click.option(
             "--days",
-            type=click.IntRange(min=1),
+            type=click.IntRange(1, 36_500),
             metavar="N",
             help="The last N days, today included.",
         ),
@@ -114,7 +114,14 @@ def _score(text: str) -> Mapping[str, int]:
     " decides where that is equal.",
 )
 @range_options
-@click.option("--limit", type=int, default=20, show_default=True, help="How many skills at most.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    default=20,
+    show_default=True,
+    help="How many skills at most.",
+)
 @json_list_option
 @csv_option
 @signed_option

@@ -66,7 +66,8 @@ def prune_log(
     they are, also those that are counted anew from the log, and a repeated event id is still
     the same event. Ids, notes and times of single events are lost.
 
-    Without --apply nothing is changed. Events are made small in the order of the log, up to the
+    Without --apply no event is changed; only the list of readers learns how far the projections
+    have come. Events are made small in the order of the log, up to the
     first that is not old enough, or that a reader has not counted: skillstat readers shows them.
     It can be interrupted at any time, and run beside everything else.
     """
@@ -121,7 +122,7 @@ def _sentence(report: PruneReport, *, is_applied: bool) -> str:
     place = report.slowest.position
     where = "at the start" if place is None else f"at {place}"
     done = "became" if is_applied else "would become"
-    end = "" if is_applied else "; nothing was changed, --apply does it"
+    end = "" if is_applied else "; no event was changed, --apply does it"
     return (
         f"{report.events} events {done} {report.records} compacted events, in"
         f" {report.segments} segments; the slowest reader is {report.slowest.name!r}, {where}{end}"

@@ -25,8 +25,9 @@ from skillstat_agg.cli._output import print_json, print_table
 def readers(database: Database, *, retired: str | None, as_json: bool) -> None:
     """Show who reads the log, and how far each has come.
 
-    A reader is a projection that was drained once. What one of them has not counted is not
-    made small by skillstat prune. Its position is what it has reported last; it may have come
+    A reader is a projection that was drained once, or a rebuild or full verify of one that has
+    not ended (NAME/rebuild/2, NAME/verify/2). What one of them has not counted is not made
+    small by skillstat prune. Its position is what it has reported last; it may have come
     farther. One that will never come back is struck off with --retire: if it does come back, it
     is refused where it cannot go on.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from skillstat_agg import BUILDING_PAGE, RebuildReport, rebuild
+from skillstat_agg import BUILDING_PAGE, RebuildReport, Uncountable, rebuild
 from skillstat_agg.cli._database import Database, chosen_projection
 from skillstat_agg.cli._errors import failure, when_interrupted
 from skillstat_agg.cli._options import database_options, example, page_option, projection_option
@@ -22,7 +22,8 @@ from skillstat_agg.errors import UncountableEventError, UnreadableEventError
 @database_options
 @projection_option
 @page_option(BUILDING_PAGE)
-def rebuild_numbers(database: Database, name: str | None, page: int) -> None:
+@click.option("--park", is_flag=True, help="Set aside what the projection cannot count, and go on.")
+def rebuild_numbers(database: Database, *, name: str | None, page: int, park: bool) -> None:
     """Count the whole log anew, and put the result in the place of what is shown.
 
     What is shown stays as it is meanwhile, and workers go on. In the end the new numbers take
@@ -37,7 +38,13 @@ def rebuild_numbers(database: Database, name: str | None, page: int) -> None:
         total = stats.cursor().count
         with progress("rebuilding", total=total or None) as show:
             try:
-                report = rebuild(db.events(), stats, page=page, on_progress=show)
+                report = rebuild(
+                    db.events(),
+                    stats,
+                    page=page,
+                    uncountable=Uncountable.PARK if park else Uncountable.HALT,
+                    on_progress=show,
+                )
             except (UncountableEventError, UnreadableEventError) as error:
                 raise failure(f"{error}; what is shown is as it was") from error
     click.echo(_sentence(report))
