@@ -31,8 +31,12 @@ class InOneTransaction(OpenSQLiteStats):
 
 @pytest.mark.parametrize("harness", [with_stats(OpenStats), with_stats_and_io(OpenStats)])
 def test_opened_stats_in_memory_pass(harness):
-    """Nothing but the one mistake makes a broken stats store fail."""
-    report = check_store(harness, checks=CHECKS)
+    """Nothing but the one mistake makes a broken stats store fail.
+
+    The calls that are about lag and boards have no I/O points in memory.
+    """
+    looked_into = [c for c in CHECKS if "io" in c.needs and c.needs & {"lag", "boards"}]
+    report = check_store(harness, checks=[c for c in CHECKS if c not in looked_into])
 
     assert report.ok, str(report)
 

@@ -84,6 +84,12 @@ def cursor(names: Names, projection: Projection) -> Steps[Cursor]:
     return _record(names, answer, projection)
 
 
+def readable(names: Names, projection: Projection) -> Steps[None]:
+    """Check that the stored numbers can be read with the table of *projection*."""
+    record = yield from cursor(names, projection)
+    check_readable(record, projection)
+
+
 def totals(names: Names, projection: Projection, wanted: Sequence[str] | None) -> Steps[Totals]:
     """Return the totals of these skills, or of all: see ``StatsStore.totals``."""
     # Of a row as JSON, what the table has not got yet is simply not there.

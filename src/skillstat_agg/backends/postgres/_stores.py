@@ -41,7 +41,7 @@ from skillstat_agg.backends.postgres._names import Names
 from skillstat_agg.backends.postgres._running import join, run
 from skillstat_agg.backends.postgres._schema import SCHEMA
 from skillstat_agg.backends.postgres._stalls import Stall
-from skillstat_agg.errors import EventIdConflictError, StoreUnavailableError
+from skillstat_agg.errors import EventIdConflictError, SchemaError, StoreUnavailableError
 
 
 def create_tables(
@@ -323,7 +323,12 @@ class PostgresStatsStore:
         self._projection.check_granularity(granularity)
         buckets = buckets_between(since, until, granularity)
         steps = _stats.rollups(self._names, self._projection, skill_id, granularity, buckets)
-        return run(self._db, "rollups", steps)
+        try:
+            return run(self._db, "rollups", steps)
+        except SchemaError:
+            # No such rollups are stored: then another table has made the numbers.
+            run(self._db, "rollups", _stats.readable(self._names, self._projection))
+            raise
 
     def quarantine(self, *, limit: int) -> Quarantine:
         """Return what the table cannot count: see ``StatsStore.quarantine``."""
@@ -385,7 +390,12 @@ class PostgresStatsStore:
         wanted = checked_skill_ids(skill_ids)
         self._projection.check_granularity(over.granularity)
         steps = _reading.rollups_of(self._names, self._projection, wanted, over)
-        return run(self._db, "rollups_of", steps)
+        try:
+            return run(self._db, "rollups_of", steps)
+        except SchemaError:
+            # No such rollups are stored: then another table has made the numbers.
+            run(self._db, "rollups_of", _stats.readable(self._names, self._projection))
+            raise
 
     def ranked(self, order: Order, /, *, limit: int) -> Ranked:
         """Return the first skills in an order: see ``RankStore.ranked``."""

@@ -46,7 +46,7 @@ from skillstat_agg.backends.postgres._names import Names
 from skillstat_agg.backends.postgres._running_async import join, run
 from skillstat_agg.backends.postgres._schema import SCHEMA
 from skillstat_agg.backends.postgres._stalls import Stall
-from skillstat_agg.errors import EventIdConflictError, StoreUnavailableError
+from skillstat_agg.errors import EventIdConflictError, SchemaError, StoreUnavailableError
 
 
 async def create_tables(
@@ -336,7 +336,12 @@ class PostgresStatsStore:
         self._projection.check_granularity(granularity)
         buckets = buckets_between(since, until, granularity)
         steps = _stats.rollups(self._names, self._projection, skill_id, granularity, buckets)
-        return await run(self._db, "rollups", steps)
+        try:
+            return await run(self._db, "rollups", steps)
+        except SchemaError:
+            # No such rollups are stored: then another table has made the numbers.
+            await run(self._db, "rollups", _stats.readable(self._names, self._projection))
+            raise
 
     async def quarantine(self, *, limit: int) -> Quarantine:
         """Return what the table cannot count: see ``StatsStore.quarantine``."""
@@ -398,7 +403,12 @@ class PostgresStatsStore:
         wanted = checked_skill_ids(skill_ids)
         self._projection.check_granularity(over.granularity)
         steps = _reading.rollups_of(self._names, self._projection, wanted, over)
-        return await run(self._db, "rollups_of", steps)
+        try:
+            return await run(self._db, "rollups_of", steps)
+        except SchemaError:
+            # No such rollups are stored: then another table has made the numbers.
+            await run(self._db, "rollups_of", _stats.readable(self._names, self._projection))
+            raise
 
     async def ranked(self, order: Order, /, *, limit: int) -> Ranked:
         """Return the first skills in an order: see ``RankStore.ranked``."""
