@@ -34,7 +34,7 @@ T = TypeVar("T")
 MODULES = {
     "_folding": [
         *("fold_page", "drain", "_fold", "_at_rest", "read_portion"),
-        *("_register", "_report", "retire_reader"),
+        *("_register", "_report", "retire_reader", "retire_readers"),
     ],
     "_pruning": ["plan_prune", "prune", "_tell", "_parked"],
     "_rebuilding": ["rebuild", "check_same_log", "_begin"],

@@ -11,7 +11,7 @@ from contextlib import suppress
 import attrs
 
 from skillstat_agg._commits import Cursor, stored_projection
-from skillstat_agg._folding import drain, retire_reader
+from skillstat_agg._folding import drain, retire_reader, retire_readers
 from skillstat_agg._generations import (
     MOST_DIFFERENCES,
     Comparison,
@@ -187,10 +187,8 @@ def _verified(
 ) -> VerifyReport:
     """Build numbers, compare them, and drop them."""
     check_own_table(check_same_log(events, stats), stats.projection)
-    left = stats.building(VERIFY)  # by one that was killed, or it is new
-    cursor = left.cursor()
-    stats.discard(VERIFY)
-    retire_reader(events, cursor)
+    stats.discard(VERIFY)  # what one that was killed has left
+    retire_readers(events, stats.projection.name, VERIFY)
     building = stats.building(VERIFY)
     cursor = building.cursor()
     try:

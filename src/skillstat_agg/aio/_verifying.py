@@ -19,7 +19,7 @@ from skillstat_agg._verifying import (
     measured,
     restless,
 )
-from skillstat_agg.aio._folding import drain, retire_reader
+from skillstat_agg.aio._folding import drain, retire_reader, retire_readers
 from skillstat_agg.aio._rebuilding import check_same_log
 from skillstat_agg.aio._stores import (
     EventStore,
@@ -114,10 +114,8 @@ async def _verified(
 ) -> VerifyReport:
     """Build numbers, compare them, and drop them."""
     check_own_table(await check_same_log(events, stats), stats.projection)
-    left = await stats.building(VERIFY)  # by one that was killed, or it is new
-    cursor = await left.cursor()
-    await stats.discard(VERIFY)
-    await retire_reader(events, cursor)
+    await stats.discard(VERIFY)  # what one that was killed has left
+    await retire_readers(events, stats.projection.name, VERIFY)
     building = await stats.building(VERIFY)
     cursor = await building.cursor()
     try:

@@ -17,7 +17,7 @@ from skillstat_agg import (
     verify_fully,
     verify_sample,
 )
-from skillstat_agg._folding import retire_reader
+from skillstat_agg._folding import retire_readers
 from skillstat_agg._verifying import VERIFY
 from skillstat_agg.cli._database import Database, Opened, chosen_projection
 from skillstat_agg.cli._options import (
@@ -108,9 +108,8 @@ def _fully(db: Opened, projection: Projection, page: int, limit: int) -> VerifyR
             return verify_fully(db.events(), stats, page=page, limit=limit, on_progress=show)
         except KeyboardInterrupt:
             with suppress(SkillstatError):  # the next one drops it otherwise
-                left = stats.building(VERIFY).cursor()
                 stats.discard(VERIFY)
-                retire_reader(db.events(), left)
+                retire_readers(db.events(), projection.name, VERIFY)
             raise click.ClickException(
                 "interrupted; what is shown is as it was, and nothing was compared"
             ) from None

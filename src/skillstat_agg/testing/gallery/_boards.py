@@ -192,7 +192,7 @@ STORES = (
         breaks=("board_order",),
         killer="BOARD-01",
         remedy="order by the id last: ORDER BY score DESC, skill_id",
-        harness=with_stats(TiesAsTheyCome),
+        harness=with_stats(TiesAsTheyCome, boards=True),
     ),
     BrokenStore(
         name="clamps each bucket",
@@ -203,7 +203,7 @@ STORES = (
         breaks=("board_order",),
         killer="BOARD-02",
         remedy="sum the signed rows of the range, then clamp once",
-        harness=with_stats(ClampsEachBucket),
+        harness=with_stats(ClampsEachBucket, boards=True),
     ),
     BrokenStore(
         name="one bucket more",
@@ -214,7 +214,7 @@ STORES = (
         breaks=("whole_range",),
         killer="BOARD-03",
         remedy="name the first and the last bucket of Buckets.numbers, which is half-open",
-        harness=with_stats(OneBucketMore),
+        harness=with_stats(OneBucketMore, boards=True),
     ),
     BrokenStore(
         name="scores as floats",
@@ -225,7 +225,7 @@ STORES = (
         breaks=("board_order",),
         killer="BOARD-04",
         remedy="order by exact numbers, where need be in Order.top",
-        harness=with_stats(ScoresAsFloats),
+        harness=with_stats(ScoresAsFloats, boards=True),
     ),
     BrokenStore(
         name="who has nothing comes last",
@@ -236,7 +236,7 @@ STORES = (
         breaks=("whole_range", "board_order"),
         killer="BOARD-05",
         remedy="leave out skills of which nothing above 0 is shown",
-        harness=with_stats(NothingComesLast),
+        harness=with_stats(NothingComesLast, boards=True),
     ),
     BrokenStore(
         name="first score only",
@@ -247,7 +247,7 @@ STORES = (
         breaks=("board_order",),
         killer="BOARD-06",
         remedy="order by every score of Order.keys, then by the id",
-        harness=with_stats(FirstScoreOnly),
+        harness=with_stats(FirstScoreOnly, boards=True),
     ),
     BrokenStore(
         name="board by board",
@@ -258,7 +258,7 @@ STORES = (
         breaks=("published_together",),
         killer="BOARD-07",
         remedy="store all boards of a publication in one transaction",
-        harness=with_stats_and_io(BoardByBoard),
+        harness=with_stats_and_io(BoardByBoard, boards=True),
     ),
     BrokenStore(
         name="draws the version first",
@@ -269,7 +269,7 @@ STORES = (
         breaks=("published_together",),
         killer="BOARD-08",
         remedy="lock, then look for the largest version, then store",
-        harness=with_stats_and_io(DrawsVersionFirst),
+        harness=with_stats_and_io(DrawsVersionFirst, boards=True),
     ),
     BrokenStore(
         name="keeps one version more",
@@ -280,7 +280,7 @@ STORES = (
         breaks=("published_stays",),
         killer="BOARD-09",
         remedy="count the new version among those that are kept",
-        harness=with_stats(KeepsOneMore),
+        harness=with_stats(KeepsOneMore, boards=True),
     ),
     BrokenStore(
         name="forgotten, and on the board",
@@ -291,7 +291,7 @@ STORES = (
         breaks=("published_stays",),
         killer="BOARD-10",
         remedy="take the skill off every board in the transaction that forgets it",
-        harness=with_stats(KeepsSkillsOnBoards),
+        harness=with_stats(KeepsSkillsOnBoards, boards=True),
     ),
     BrokenStore(
         name="pages through the latest",
@@ -302,7 +302,7 @@ STORES = (
         breaks=("published_stays",),
         killer="BOARD-11",
         remedy="return the version that was asked for, or none",
-        harness=with_stats(PagesTheLatest),
+        harness=with_stats(PagesTheLatest, boards=True),
     ),
     BrokenStore(
         name="series with one bucket more",
@@ -313,7 +313,7 @@ STORES = (
         breaks=("same_rollups",),
         killer="SERIES-01",
         remedy="read exactly the buckets that were asked for",
-        harness=with_stats(OneBucketMoreOfEach),
+        harness=with_stats(OneBucketMoreOfEach, boards=True),
     ),
     BrokenStore(
         name="series of the first thousand",
@@ -324,6 +324,6 @@ STORES = (
         breaks=("same_rollups",),
         killer="SERIES-02",
         remedy="look up several hundred at a time, in one snapshot",
-        harness=with_stats(FirstThousand),
+        harness=with_stats(FirstThousand, boards=True),
     ),
 )

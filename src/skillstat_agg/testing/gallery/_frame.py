@@ -65,6 +65,9 @@ class OpeningStore(EventStore, Protocol):
 FURTHER = frozenset({"extent", "sums", "building", "swap", "discard", "differences"})
 """What the stores in memory can do beyond the two protocols, beside making events small."""
 
+BOARDS = frozenset({"rollups_of", "ranked", "publish", "board"})
+"""What they can do for pages that show many skills."""
+
 
 class Plain:
     """A store without its further abilities.
@@ -115,6 +118,7 @@ def broken(
     writers: Writers = Writers.HORIZON,
     io: bool = False,
     further: bool = False,
+    boards: bool = False,
     prunes: bool = False,
     counts: bool = False,
 ) -> AnyHarness:
@@ -128,6 +132,7 @@ def broken(
         writers: How the log claims to order open appends.
         io: Whether one of the stores calls ``Setting.io``.
         further: Whether the stores show what they can do beyond the two protocols.
+        boards: Whether the stats store shows series, ranks and boards.
         prunes: Whether the event store shows how it makes events small.
         counts: Whether a log that is not the one in memory says how much lies after a place.
             By itself it would say that of the log that it is made of.
@@ -152,7 +157,8 @@ def broken(
             of_log = hidden if prunes else hidden | PRUNING
             if not counts and events is not MEMORY_EVENTS:
                 of_log |= {"lag"}
-            shown: tuple[Any, Any] = (Plain(log, of_log), Plain(numbers, hidden))
+            of_stats = hidden if further or boards else hidden | BOARDS
+            shown: tuple[Any, Any] = (Plain(log, of_log), Plain(numbers, of_stats))
             yield Client(
                 events=shown[0],
                 stats=shown[1],

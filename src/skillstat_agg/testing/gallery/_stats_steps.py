@@ -137,20 +137,24 @@ def _nothing() -> None:
     """Let nobody move."""
 
 
-def with_stats(kind: type[OpenStats], *, further: bool = False) -> AnyHarness:
+def with_stats(kind: type[OpenStats], *, further: bool = False, boards: bool = False) -> AnyHarness:
     """Return a harness whose clients have stats stores of this class."""
     return broken(
         further=further,
+        boards=boards,
         stats=lambda there, setting: kind(
             setting.projection, there, clock=setting.clock, io=_nothing
         ),
     )
 
 
-def with_stats_and_io(kind: type[OpenStats], *, further: bool = False) -> AnyHarness:
+def with_stats_and_io(
+    kind: type[OpenStats], *, further: bool = False, boards: bool = False
+) -> AnyHarness:
     """Return a harness whose clients have stats stores of this class, with I/O points."""
     return broken(
         further=further,
+        boards=boards,
         events=_events_with_io,
         stats=lambda there, setting: kind(
             setting.projection, there, clock=setting.clock, io=setting.io
