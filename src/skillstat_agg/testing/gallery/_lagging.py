@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 import attrs
 
-from skillstat_agg._events import Place, RecordedEvent, checked_skill_ids
+from skillstat_agg._events import Event, Place, RecordedEvent, checked_skill_ids
 from skillstat_agg._notes import Note
 from skillstat_agg._pages import Backlog, check_bounds
+from skillstat_agg._stores import DAY_AHEAD, Appended
 from skillstat_agg.backends.memory import MemoryDatabase
 from skillstat_agg.testing._harness import Setting
 from skillstat_agg.testing.gallery._frame import BrokenStore, broken, events_of
@@ -134,6 +136,10 @@ class CountsThenLooks(_Counting):
     def __init__(self, database: MemoryDatabase, setting: Setting) -> None:
         super().__init__(database, clock=setting.clock)
         self._io = setting.io
+
+    def append(self, events: Iterable[Event], /, *, max_ahead: timedelta = DAY_AHEAD) -> Appended:
+        self._io()
+        return super().append(events, max_ahead=max_ahead)
 
     def lag(self, after: Place | None, /, *, limit: int) -> Backlog:
         self._io()
