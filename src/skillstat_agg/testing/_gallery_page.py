@@ -28,7 +28,9 @@ MATRIX_HEAD = """\
 ## The matrix
 
 How many checks of each family fail (at the level `quick`; a dot: none). So the strength of the kit
-is itself written down: a change of a check, or of a store, changes this page.
+is itself written down: a change of a check, or of a store, changes this page. Stores on
+SQLite files were tried with the checks of their own family and law, and with those that had failed
+before: a dot in another column says nothing of them.
 """
 
 LAWS = (
