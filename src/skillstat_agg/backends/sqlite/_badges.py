@@ -14,14 +14,15 @@ from skillstat_agg.backends.sqlite._schema import check_schema
 from skillstat_agg.backends.sqlite._transactions import joining, reading
 from skillstat_agg.errors import ForgottenSkillError
 
-_NOT_FORGOTTEN = "NOT EXISTS (SELECT 1 FROM main.skillstat_forgotten WHERE skill_id = ?1)"
+_NOT_FORGOTTEN = "NOT EXISTS (SELECT 1 FROM main.skillstat_forgotten WHERE skill_id = :skill_id)"
 _INSERT = f"""
     INSERT INTO main.skillstat_badges (skill_id, kind, by_user_id, at_us)
-    SELECT ?1, ?2, ?3, ?4 WHERE {_NOT_FORGOTTEN} ON CONFLICT DO NOTHING
+    SELECT :skill_id, :kind, :by_user_id, :at_us WHERE {_NOT_FORGOTTEN} ON CONFLICT DO NOTHING
 """
 _UPDATE = f"""
-    UPDATE main.skillstat_badges SET by_user_id = ?3, at_us = ?4
-    WHERE skill_id = ?1 AND kind = ?2 AND (by_user_id <> ?3 OR at_us <> ?4) AND {_NOT_FORGOTTEN}
+    UPDATE main.skillstat_badges SET by_user_id = :by_user_id, at_us = :at_us
+    WHERE skill_id = :skill_id AND kind = :kind
+    AND (by_user_id <> :by_user_id OR at_us <> :at_us) AND {_NOT_FORGOTTEN}
 """
 _READ = """
     SELECT +skill_id, +kind, +by_user_id, +at_us FROM main.skillstat_badges AS there
@@ -55,14 +56,19 @@ class SQLiteBadgeStore:
         """
         check_skill_id(skill_id)
         check_badge(badge)
-        given = (skill_id, checked_kind(kind).value, badge.by_user_id, microseconds(badge.at))
+        given = {
+            "skill_id": skill_id,
+            "kind": checked_kind(kind).value,
+            "by_user_id": badge.by_user_id,
+            "at_us": microseconds(badge.at),
+        }
         with joining(self._db, "set") as sql:
             check_schema(sql)
             sql.execute(_INSERT, given)
             is_new = sql.rowcount == 1
             if not is_new:
                 sql.execute(_UPDATE, given)
-                if not sql.execute(f"SELECT {_NOT_FORGOTTEN}", (skill_id,)).fetchone()[0]:
+                if not sql.execute(f"SELECT {_NOT_FORGOTTEN}", given).fetchone()[0]:
                     raise ForgottenSkillError(skill_id)
             return is_new
 
