@@ -94,6 +94,7 @@ class Case(Generic[S]):
         self._play: Play | None = None
         self._watches: dict[Handle, Callable[[], object]] = {}
         self._labelled = 0
+        self._has_varied = False
 
     @property
     def forgotten(self) -> set[str]:
@@ -109,6 +110,18 @@ class Case(Generic[S]):
     def maybe(self) -> bool:
         """Return False, and in cases of their own True."""
         return self.trail.choose(2) == 1
+
+    def vary(self, first: T, *others: T) -> T:
+        """Return one of these, as `pick`; at the quick level one choice of a case at a time.
+
+        Where a check varies five things by themselves, all their combinations are the full
+        level. The quick one has the first way of each, and each other way among first ones.
+        """
+        if self.level is Level.QUICK and self._has_varied:
+            return first
+        number = self.trail.choose(1 + len(others))
+        self._has_varied = number > 0
+        return (first, *others)[number]
 
     def scope(self, quick: T, full: T) -> T:
         """Return how far to go at this level."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 
@@ -71,12 +72,13 @@ def correct_01(case: AnyCase) -> None:
     """An append is held open, another commits behind it or before, and a worker folds."""
     worker, keeper = case.client("fold", TABLE), case.client("keeper", TABLE)
     worker.append(case.event("a", "star"), case.event("b", "star"))
+    every = itertools.product((True, False), "ab")
+    is_held, skill = case.pick(*case.scope(((True, "b"), (False, "a")), tuple(every)))
     other = (
         case.client("w1", TABLE).holding((case.event("c", "star"),))
-        if case.maybe()
+        if is_held
         else worker.draining(page=1)
     )
-    skill = case.pick("a", "b")
     found: list[Reconciliation] = []
     case.play(
         other,
@@ -107,7 +109,7 @@ def correct_02(case: AnyCase) -> None:
     """Two reconcile at once, in every order, and one of them may die."""
     one, two = case.client("k1", TABLE), case.client("k2", TABLE)
     one.append(case.event("a", "star"), case.event("b", "star"))
-    if case.maybe():
+    if case.pick(*case.scope((False,), (False, True))):
         one.drain()
     found: list[Reconciliation] = []
     case.play(

@@ -142,7 +142,7 @@ def fresh_01(case: AnyCase) -> None:
     """A worker folds, and a writer appends, between the calls of a reader."""
     worker, reader, found = case.client("fold"), case.client("reader"), _Reader()
     worker.append(*case.downloads("ab"), case.event("a", "star"), case.event("b", "install_new"))
-    skills = case.pick(None, ["a", "x"])
+    skills = case.pick(*case.scope((None,), (None, ["a", "x"])))
     actor = found.actor(case, reader, skills, by_day=False)
     _play(case, worker, actor, case.event("c"), case.event("b", "star"))
     for totals, committed in found.totals:
@@ -194,7 +194,7 @@ def fresh_03(case: AnyCase) -> None:
     worker.append(*case.downloads("abb"))
     found = _Reader()
     case.play(
-        found.actor(case, reader, None, by_day=case.maybe()),
+        found.actor(case, reader, None, by_day=case.vary(False, True)),
         keeper.forgetting("a"),
         worker.draining(page=2),
         switches=case.scope(1, 3),
@@ -224,15 +224,16 @@ def fresh_04(case: AnyCase) -> None:
     """Several that are forgotten, also unknown ones, among ids that are nearly the same."""
     worker, keeper = case.client("fold"), case.client("f")
     ids = (*ALIKE_IDS, *PATTERNS)
-    if case.maybe():
+    if case.vary(True, False):
         worker.append(*case.downloads(ids))
         worker.drain()
-    gone = case.pick((), ids[:1], ids[1:2], ids[::3], ids[1::2], ids)
+    gone = case.vary(ids[::3], (), ids[:1], ids[1:2], ids[1::2], ids)
     for skill_id in gone:
         keeper.forget(skill_id)
-    asked = case.pick((), ids, ids[:1], (*ids, *ids), (*(f"m {n:04}" for n in range(1_000)), *ids))
+    many = tuple(f"m {n:04}" for n in range(1_000))
+    asked = case.vary(ids, (), ids[:1], (*ids, *ids), (*many, *ids))
     case.saw(ASKED)
-    client = case.pick(keeper, case.client("later"))
+    client = case.vary(case.client("later"), keeper)
     answer = client.stats.forgotten(iter(asked))
     case.expect("those that are forgotten", sorted({*gone} & {*asked}), sorted(answer))
 

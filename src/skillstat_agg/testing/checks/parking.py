@@ -173,7 +173,7 @@ def quarantine_05(case: AnyCase) -> None:
     writer, one = case.client("w", WRITERS), case.client("f1")
     writer.append(case.event("a", "wave"), *case.downloads("a"), case.event("a", "wave"))
     case.play(
-        one.draining(page=case.pick(1, 3), uncountable=PARK),
+        one.draining(page=case.pick(*case.scope((1,), (1, 3))), uncountable=PARK),
         case.client("f2").draining(page=2, uncountable=PARK),
         switches=case.scope(2, 3),
     )

@@ -35,7 +35,7 @@ def _note_places(case: AnyCase) -> None:
 def proj_01(case: AnyCase) -> None:
     """Two projections are folded by turns, with pages of their own."""
     stats, hours = case.client("stats"), case.client("hours", HOURS)
-    for skill_id in "aba":
+    for skill_id in case.scope("ab", "aba"):
         stats.append(case.event(skill_id), case.event(skill_id, "star"))
         for worker, projection in ((stats, SKILL_STATS), (hours, HOURS)):
             worker.drain(page=1, max_events=case.pick(1, 2))

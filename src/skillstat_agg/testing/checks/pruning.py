@@ -109,19 +109,19 @@ def prune_01(case: AnyCase) -> None:
     worker = case.client("fold")
     events = _mixed(case)
     worker.append(*events)
-    worker.drain(page=case.pick(1, 100))
+    worker.drain(page=case.vary(1, 100))
     before = worker.stats.cursor()
-    report = worker.prune(limit=case.pick(1, 2, 3, 100))
+    report = worker.prune(limit=case.vary(3, 1, 2, 100))
     case.saw(SMALL)
     case.expect("events made small", len(events), report.events)
     case.expect("records in the log", report.records, len(case.log_of(worker)))
     case.expect("the cursor after a prune", before, worker.stats.cursor())
     case.observe()
     worker.append(case.event("b"), case.event("a", "unstar"))
-    if case.maybe():
+    if case.vary(False, True):
         worker.forget("a")
     case.settle()
-    case.settle(HOURLY, page=case.pick(1, 2, 100))
+    case.settle(HOURLY, page=case.vary(2, 1, 100))
 
 
 @check(
@@ -142,7 +142,7 @@ def prune_02(case: AnyCase) -> None:
     else:
         slow.log.register(HOURLY.name)
     before = case.log_of(fast)
-    pruner, limit = case.pick(fast, slow), case.pick(2, 100)
+    pruner, limit = case.vary(fast, slow), case.vary(2, 100)
     segments = _pruned(pruner, limit=limit)
     after, records = case.log_of(fast), sum(one.records for one in segments)
     case.saw(HELD_BACK)
@@ -151,7 +151,7 @@ def prune_02(case: AnyCase) -> None:
     for projection in (SKILL_STATS, HOURLY):
         case.observe(projection)
     for projection in (SKILL_STATS, HOURLY):
-        case.settle(projection, page=case.pick(1, 100))
+        case.settle(projection, page=case.vary(1, 100))
 
 
 @check(
@@ -228,14 +228,14 @@ def prune_05(case: AnyCase) -> None:
     log = case.log_of(worker)
     numbers = case.pick((0,), (2,), (6,), (2, 3), (0, 1, 2), (1, 5), (0, 6), tuple(range(7)))
     kept = [log[number].position for number in numbers]
-    report = worker.prune(limit=case.pick(1, 2, 100), kept=kept)
+    report = worker.prune(limit=case.vary(2, 1, 100), kept=kept)
     case.saw(KEPT)
     case.expect("events made small", len(log) - len(kept), report.events)
     case.expect("all runs between kept events", _runs(log, kept), _runs(case.log_of(worker), kept))
     again = worker.prune(limit=100, kept=kept)
     case.expect("what is left to prune", 0, again.events)
     case.settle()
-    case.settle(HOURLY, page=case.pick(1, 100))
+    case.settle(HOURLY, page=case.vary(1, 100))
 
 
 def _runs(log: Sequence[RecordedEvent], kept: Sequence[Position]) -> list[object]:
@@ -269,7 +269,7 @@ def prune_06(case: AnyCase) -> None:
     bound = case.pick(0, 1, 2, 3, 4)
     log = case.log_of(worker)
     old = next((2 * n for n, minute in enumerate(minutes) if minute >= bound), len(log))
-    report = worker.prune(before=NOON + timedelta(minutes=bound), limit=case.pick(1, 3, 100))
+    report = worker.prune(before=NOON + timedelta(minutes=bound), limit=case.vary(3, 1, 100))
     if 0 < old < len(log):
         case.saw(YOUNG)
     case.expect("events made small", old, report.events)
@@ -530,10 +530,10 @@ def prune_14(case: AnyCase) -> None:
     """A reader begins in a log of which a part is small, and the next prune waits for it."""
     worker, late = case.client("fold"), case.client("late", HOURLY)
     worker.append(*_mixed(case))
-    worker.drain(page=3, max_events=case.pick(3, 6, 10))
-    worker.prune(limit=case.pick(2, 100))
-    page = case.pick(1, 2, 100)
-    late.drain(page=page, max_events=case.pick(1, 3))
+    worker.drain(page=3, max_events=case.vary(6, 3, 10))
+    worker.prune(limit=case.vary(2, 100))
+    page = case.vary(2, 1, 100)
+    late.drain(page=page, max_events=case.vary(1, 3))
     case.saw(LATE_READER)
     worker.drain()
     worker.prune()

@@ -32,7 +32,7 @@ def prune_15(case: AnyCase) -> None:
     worker.drain(page=2, max_events=2)
     case.play(
         worker.draining(page=2, quiet=ALL),
-        case.client("p").pruning(limit=case.pick(2, 100)),
+        case.client("p").pruning(limit=case.pick(*case.scope((2,), (2, 100)))),
         case.client("w").appending(case.downloads("a")),
         switches=case.scope(1, 2),
     )
@@ -63,7 +63,7 @@ def prune_16(case: AnyCase) -> None:
     case.observe()
     again = case.client("again")
     again.drain()
-    again.prune(limit=case.pick(2, 100))
+    again.prune(limit=case.pick(*case.scope((100,), (2, 100))))
     case.expect("what is left to prune", 0, again.prune().events)
     case.settle()
     case.settle(HOURLY)

@@ -258,14 +258,14 @@ def push_05(case: AnyCase) -> None:
 def push_06(case: AnyCase) -> None:
     """A part of a log is made small; pages begin and end inside of it, and behind it."""
     client = case.client("w")
-    client.append(*case.pick(*_logs(case)[1:2], case.downloads("aabab")))
+    client.append(*case.vary(*_logs(case)[1:2], case.downloads("aabab")))
     clears = [{"all_time": amount, "current": -amount} for amount in (5, 7, 5)]
     client.append(*(case.event("a", "install_clear", deltas=deltas) for deltas in clears))
     client.drain()
-    client.prune(limit=case.pick(3, 100))
+    client.prune(limit=case.vary(3, 100))
     client.append(*case.downloads("ab"), case.event("a", "install_clear", deltas=clears[0]))
-    place, limit = _place(case, client), case.pick(1, 2, 3, 100)
-    _check_same(case, client, place, limit, case.pick(*Granularity))
+    place, limit = _place(case, client), case.vary(3, 1, 2, 100)
+    _check_same(case, client, place, limit, case.vary(*Granularity))
 
 
 CHECKS = (push_01, push_02, push_03, push_04, push_05, push_06)

@@ -146,17 +146,17 @@ def nothing_built(case: AnyCase, client: Handle) -> None:
 )
 def rebuild_01(case: AnyCase) -> None:
     """Rows that are wrong, missing or too many; right ones, which stay; a backlog or none."""
-    projection = case.pick(SKILL_STATS, HOURLY)
+    projection = case.vary(SKILL_STATS, HOURLY)
     worker = case.client("fold", projection)
     worker.append(*case.downloads("abc"), case.event("c", "star"))
     worker.drain()
     worker.append(*case.downloads("abd"))
     lie(case, worker, case.pick(*LIES))
     case.saw(WRONG)
-    if not case.maybe():
+    if case.vary(True, False):
         worker.append(*case.downloads("ae"))
     before = worker.stats.cursor()
-    report = case.client("r", projection).rebuild(page=case.pick(2, 100))
+    report = case.client("r", projection).rebuild(page=case.vary(2, 100))
     case.expect("the record after it", report.after, worker.stats.cursor())
     case.expect("who finished", "this", report.finished_by)
     case.expect("events folded anew", len(case.committed.events), report.events)
@@ -180,7 +180,7 @@ def rebuild_02(case: AnyCase) -> None:
     worker.drain(page=1, max_events=1)
     beside = [case.client("w").appending(case.downloads("a")) for _ in case.scope("", "w")]
     case.play(
-        builder.rebuilding(page=case.pick(1, 2)),
+        builder.rebuilding(page=case.vary(1, 2)),
         worker.draining(page=1),
         *beside,
         switches=case.scope(1, 2),
@@ -219,7 +219,7 @@ def rebuild_03(case: AnyCase) -> None:
     """A rebuild dies beside a worker; what it had folded is not folded again."""
     worker = case.client("fold")
     worker.append(*case.downloads("abc"))
-    worker.drain(page=1, max_events=case.pick(None, 1))
+    worker.drain(page=1, max_events=case.pick(*case.scope((1,), (None, 1))))
     case.play(
         case.client("r").rebuilding(page=1),
         worker.draining(page=2),
@@ -261,7 +261,7 @@ def rebuild_04(case: AnyCase) -> None:
     """Two starts of the same table, in every order of their calls."""
     one, two = case.client("r1"), case.client("r2")
     one.append(*case.downloads("ab"))
-    if not case.maybe():
+    if case.vary(True, False):
         one.drain()
     reports: list[RebuildReport] = []
 
@@ -308,7 +308,7 @@ def rebuild_05(case: AnyCase) -> None:
     case.play(
         new.rebuilding(page=case.scope(10, 2)),
         old.doing(_drain_old),
-        switches=case.scope(1, 2),
+        switches=case.scope(int(table is DOUBLED), 2),
         look=False,
     )
     new.rebuild()

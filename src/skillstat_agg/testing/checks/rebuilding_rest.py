@@ -66,9 +66,9 @@ def rebuild_18(case: AnyCase) -> None:
     worker.drain(page=2, max_events=2)
     before = NOON - timedelta(days=1)
     granularity = case.pick(*case.scope((Granularity.DAY,), HOURLY.granularities))
-    if case.maybe():
+    if case.vary(True, False):
         keeper.expire(NOON - timedelta(days=2), Granularity.DAY)
-    if case.maybe():
+    if case.vary(True, False):
         drain(builder.events, builder.stats.building(REBUILD), page=1, max_events=1)
     case.play(
         builder.rebuilding(page=2),

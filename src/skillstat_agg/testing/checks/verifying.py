@@ -233,14 +233,14 @@ def verify_05(case: AnyCase) -> None:
     """Skills that were left out, doubled or invented, rows in other buckets, wrong records."""
     client = case.client("w")
     client.append(*case.downloads("b"))
-    if not case.maybe():
+    if case.vary(True, False):
         client.drain()
     client.append(*case.downloads("aab"))
     lies, names = case.pick(*WRONG)
     lie(case, client, lies)
     client.append(*case.downloads("a"))
     before = client.stats.totals()
-    report = client.verify_fully(page=case.pick(1, 100))
+    report = client.verify_fully(page=case.vary(1, 100))
     case.saw(FOUND)
     case.expect("what differs", sorted(names), sorted(map(_named, report.differences)))
     _check_values(case, client, report)
@@ -291,7 +291,7 @@ def _check_untouched(case: AnyCase, client: Handle, before: object) -> None:
 )
 def verify_06(case: AnyCase) -> None:
     """Rows of zeros, negative sums, forgotten skills, every granularity; a part is folded."""
-    projection = case.pick(SKILL_STATS, HOURLY, RETRACTED)
+    projection = case.vary(SKILL_STATS, HOURLY, RETRACTED)
     client = case.client("w", projection)
     taken_back = "unstar" if projection is RETRACTED else "download"
     client.append(
@@ -301,15 +301,15 @@ def verify_06(case: AnyCase) -> None:
         case.event("c", "unstar"),
         case.event("d", "unstar", at=NOON.replace(hour=23, day=28, month=2)),
     )
-    folded = case.pick(None, 0, 3)
+    folded = case.vary(None, 0, 3)
     if folded != 0:
         client.drain(page=1, max_events=folded)
-    if case.maybe():
+    if case.vary(False, True):
         client.forget("a")
         client.append(*case.downloads("ab"))
         client.drain()
     before = client.stats.totals()
-    report = client.verify_fully(page=case.pick(1, 100))
+    report = client.verify_fully(page=case.vary(100, 1))
     case.saw(RIGHT)
     case.expect("differences", (), report.differences)
     case.expect("the record that was verified", before.cursor, report.cursor)
