@@ -76,7 +76,17 @@ PROTOCOLS = (
 NOT_RUN = re.compile(r"<!-- (test|demo|run)-command -->\n\Z")
 
 
-every_page = pytest.mark.parametrize("path", PAGES, ids=[page.name for page in PAGES])
+RUNS_THE_KIT = ("stamper.md", "write-a-store.md")
+
+every_page = pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(
+            page, id=page.name, marks=pytest.mark.long if page.name in RUNS_THE_KIT else ()
+        )
+        for page in PAGES
+    ],
+)
 every_module_with_examples = pytest.mark.parametrize(
     "path",
     [path for path in SOURCES if ">>> " in path.read_text(encoding="utf-8")],

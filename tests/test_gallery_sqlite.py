@@ -15,6 +15,8 @@ from skillstat_agg.testing.gallery._sqlite_frame import OpenSQLiteStats, on_sqli
 from skillstat_agg.testing.gallery._sqlite_tallies import _Groups
 from skillstat_agg.testing.gallery._stats_steps import OpenStats, with_stats, with_stats_and_io
 
+pytestmark = pytest.mark.long
+
 WITH_IO = [check for check in CHECKS if check.id in ("FENCE-06", "CRASH-03")]
 
 

@@ -15,6 +15,8 @@ from tests.logs import NOON, download
 from tests.postgres_harness import SEQUENCE, Site, Sites
 from tests.postgres_server import Server, fresh_database
 
+pytestmark = pytest.mark.long
+
 sites = Sites()
 
 refused = sites.harness()
