@@ -190,7 +190,7 @@ def test_every_block_of_a_page_runs_and_says_what_the_page_shows(
 ):
     """A reader who pastes block after block into an empty folder sees what is printed here."""
     monkeypatch.chdir(tmp_path)
-    if path.name.startswith("postgres"):
+    if path.name.startswith(("postgres", "django")):
         request.getfixturevalue("empty_database")
     reader = Reader()
     runs: dict[str, Callable[[Example], str | None]] = {
