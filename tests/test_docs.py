@@ -53,7 +53,11 @@ from tests.pages import write_part
 from tests.postgres_server import Server, fresh_database
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "examples" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 PACKAGE = Path(skillstat_agg.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HELD = re.compile(r"^\*Held by:\*(\n\n- `tests/test_| No test of its own yet)", re.MULTILINE)
@@ -76,7 +80,9 @@ PROTOCOLS = (
 NOT_RUN = re.compile(r"<!-- (test|demo|run)-command -->\n\Z")
 
 
-every_page = pytest.mark.parametrize("path", PAGES, ids=[page.name for page in PAGES])
+every_page = pytest.mark.parametrize(
+    "path", PAGES, ids=[page.relative_to(ROOT).as_posix() for page in PAGES]
+)
 every_module_with_examples = pytest.mark.parametrize(
     "path",
     [path for path in SOURCES if ">>> " in path.read_text(encoding="utf-8")],
@@ -226,13 +232,14 @@ def test_every_example_in_a_docstring_is_true(path):
         example.evaluate()
 
 
-def test_the_pages_that_the_readme_links_exist():
+@pytest.mark.parametrize("readme", [ROOT / "README.md", ROOT / "examples" / "README.md"])
+def test_the_pages_that_a_readme_links_exist(readme):
     """Every relative link leads to a file of the repository."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = readme.read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", text)
 
     assert links
-    assert [link for link in links if not (ROOT / link).is_file()] == []
+    assert [link for link in links if not (readme.parent / link).is_file()] == []
 
 
 def laws_of(protocol: type) -> Iterator[str]:
