@@ -8,7 +8,7 @@ from pathlib import Path
 DOCS = Path(__file__).parent.parent / "docs"
 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NAMED = re.compile(r"# (\w+\.py)\n")
+NAMED = re.compile(r"# ([\w/]+\.py)\n")
 
 
 def file_named_in(block: str) -> str | None:
@@ -28,6 +28,7 @@ def write_part(block: str, folder: Path) -> bool:
     name = file_named_in(block)
     if name is None:
         return False
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("a", encoding="utf-8") as file:
         file.write(f"{block}\n\n")
     return True

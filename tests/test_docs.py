@@ -53,7 +53,11 @@ from tests.pages import write_part
 from tests.postgres_server import Server, fresh_database
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "examples" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 PACKAGE = Path(skillstat_agg.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HELD = re.compile(r"^\*Held by:\*(\n\n- `tests/test_| No test of its own yet)", re.MULTILINE)
@@ -82,7 +86,9 @@ every_page = pytest.mark.parametrize(
     "path",
     [
         pytest.param(
-            page, id=page.name, marks=pytest.mark.long if page.name in RUNS_THE_KIT else ()
+            page,
+            id=page.relative_to(ROOT).as_posix(),
+            marks=pytest.mark.long if page.name in RUNS_THE_KIT else (),
         )
         for page in PAGES
     ],
@@ -200,7 +206,7 @@ def test_every_block_of_a_page_runs_and_says_what_the_page_shows(
 ):
     """A reader who pastes block after block into an empty folder sees what is printed here."""
     monkeypatch.chdir(tmp_path)
-    if path.name.startswith("postgres"):
+    if path.name.startswith(("postgres", "django")):
         request.getfixturevalue("empty_database")
     reader = Reader()
     runs: dict[str, Callable[[Example], str | None]] = {
@@ -236,13 +242,14 @@ def test_every_example_in_a_docstring_is_true(path):
         example.evaluate()
 
 
-def test_the_pages_that_the_readme_links_exist():
+@pytest.mark.parametrize("readme", [ROOT / "README.md", ROOT / "examples" / "README.md"])
+def test_the_pages_that_a_readme_links_exist(readme):
     """Every relative link leads to a file of the repository."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = readme.read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", text)
 
     assert links
-    assert [link for link in links if not (ROOT / link).is_file()] == []
+    assert [link for link in links if not (readme.parent / link).is_file()] == []
 
 
 def laws_of(protocol: type) -> Iterator[str]:
