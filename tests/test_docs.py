@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import doctest
-import inspect
 import os
 import re
 import sqlite3
@@ -27,28 +26,11 @@ from sybil.parsers.myst import CodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
 import skillstat_agg
-from skillstat_agg import (
-    SKILL_STATS,
-    BadgeStore,
-    BoardStore,
-    Carried,
-    Effect,
-    EventStore,
-    ExtentStore,
-    GenerationStore,
-    LagStore,
-    NoteStore,
-    PruneStore,
-    RankStore,
-    RetentionStore,
-    SeriesStore,
-    StatsStore,
-    SumStore,
-    TallyStore,
-)
+from skillstat_agg import SKILL_STATS, Carried, Effect
 from skillstat_agg.testing import CHECKS
 from skillstat_agg.testing._wiring import WIRING
 from skillstat_agg.testing.checks.mixed import CHECKS as RANDOM
+from tests.laws import PROTOCOLS, laws_of
 from tests.pages import write_part
 from tests.postgres_server import Server, fresh_database
 
@@ -57,23 +39,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGE = Path(skillstat_agg.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HELD = re.compile(r"^\*Held by:\*(\n\n- `tests/test_| No test of its own yet)", re.MULTILINE)
-PROTOCOLS = (
-    EventStore,
-    TallyStore,
-    PruneStore,
-    ExtentStore,
-    StatsStore,
-    RetentionStore,
-    SumStore,
-    GenerationStore,
-    SeriesStore,
-    RankStore,
-    BoardStore,
-    LagStore,
-    NoteStore,
-    BadgeStore,
-)
-NOT_RUN = re.compile(r"<!-- (test|demo|run)-command -->\n\Z")
+NOT_RUN = re.compile(r"<!-- (test|demo|run|install)-command -->\n\Z")
 
 
 every_page = pytest.mark.parametrize("path", PAGES, ids=[page.name for page in PAGES])
@@ -226,6 +192,15 @@ def test_every_example_in_a_docstring_is_true(path):
         example.evaluate()
 
 
+def test_the_tutorial_installs_as_the_readme_does():
+    """Its command is the beginning of the README's first one."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    (install,) = re.findall(r"<!-- install-command -->\n```console\n(.*)\n```", tutorial)
+
+    assert f"<!-- demo-command -->\n```console\n{install} && " in readme
+
+
 def test_the_pages_that_the_readme_links_exist():
     """Every relative link leads to a file of the repository."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -233,12 +208,6 @@ def test_the_pages_that_the_readme_links_exist():
 
     assert links
     assert [link for link in links if not (ROOT / link).is_file()] == []
-
-
-def laws_of(protocol: type) -> Iterator[str]:
-    """Yield the names of the laws in the docstring of a protocol."""
-    _, laws = (inspect.getdoc(protocol) or "").split("Laws:\n")
-    yield from re.findall(r"^    (\w+): ", laws, re.MULTILINE)
 
 
 def test_every_law_stands_on_the_contract_page_with_its_tests():
@@ -249,24 +218,6 @@ def test_every_law_stands_on_the_contract_page_with_its_tests():
 
     assert list(sections) == laws
     assert [law for law, text in sections.items() if not HELD.search(text)] == []
-
-
-def rows_of_laws() -> str:
-    """Return the table of the contract page: a row for each law, with the checks that hold it."""
-    rows = ["| law | of | checks of the kit |", "|---|---|---|"]
-    for protocol in PROTOCOLS:
-        for law in laws_of(protocol):
-            checks = ", ".join(f"`{check.id}`" for check in CHECKS if check.law == law)
-            rows.append(f"| [`{law}`](#{law}) | `{protocol.__name__}` | {checks} |")
-    checks = ", ".join(f"`{check.id}`" for check in CHECKS if check.law == "documented")
-    return "\n".join([*rows, f"| `documented` | all of them | {checks} |"])
-
-
-def test_the_contract_page_names_the_checks_of_every_law():
-    """The table is what the kit's checks say of themselves."""
-    page = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
-
-    assert rows_of_laws() in page
 
 
 @every_page
