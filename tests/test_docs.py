@@ -26,6 +26,7 @@ from sybil.parsers.myst import CodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
 import skillstat_agg
+from benchmarks.__main__ import BENCHMARKS
 from skillstat_agg import SKILL_STATS, Carried, Effect
 from skillstat_agg.testing import CHECKS
 from skillstat_agg.testing._wiring import WIRING
@@ -218,6 +219,16 @@ def test_every_law_stands_on_the_contract_page_with_its_tests():
 
     assert list(sections) == laws
     assert [law for law, text in sections.items() if not HELD.search(text)] == []
+
+
+def test_every_figure_about_speed_names_its_benchmark():
+    """Each row of the tables of figures begins with a name that the command takes."""
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    tables = re.findall(r"^\| benchmark .*\n\| --- .*\n((?:\|.*\n)+)", page, re.MULTILINE)
+    rows = [row for table in tables for row in table.splitlines()]
+
+    assert len(tables) == 3
+    assert [row for row in rows if row.split("`")[1] not in BENCHMARKS] == []
 
 
 @every_page
