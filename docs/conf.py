@@ -103,7 +103,7 @@ def readable(
                 r"attr_dict\['_?(\w+)'\]\.default",
                 lambda found: repr(fields[found[1]].default),
                 signature,
-            ).replace("=NOTHING", "=...")
+            ).replace("NOTHING", "...")
     return signature, returns
 
 
