@@ -27,7 +27,14 @@ from tests.postgres_server import fresh_database, running_server
 
 PAGE = DOCS / "guarantees.md"
 
-COLUMNS = ("memory", "memory, async", "SQLite", "SQLite, async", "PostgreSQL", "PostgreSQL, async")
+COLUMNS: tuple[str, ...] = (
+    "memory",
+    "memory, async",
+    "SQLite",
+    "SQLite, async",
+    "PostgreSQL",
+    "PostgreSQL, async",
+)
 
 BACKENDS = {
     "memory": harnesses.memory,
@@ -95,7 +102,9 @@ MEANS = {
         "grouped in the statement that reads the page",
     ),
     "known_readers": Means(
-        "a list under the lock", "a table; only the write lock changes it", "a table; upserts"
+        "a list under the lock",
+        "a table; only the write lock changes it",
+        "a table, written by upserts",
     ),
     "slowest_reader": Means(
         "one lock for all",
@@ -197,13 +206,21 @@ MEANS = {
         "a savepoint in the caller's transaction",
     ),
     "as_asked": alike("one pure function puts the answer in order"),
-    "as_given": alike("stored as they are, times as microseconds; what is alike is not written"),
+    "as_given": Means(
+        "frozen values",
+        "ids as they are, times in microseconds; what is alike is not written",
+        "ids as they are, times in microseconds; what is alike is not written",
+    ),
     "none_if_forgotten": Means(
         "dropped under the lock that forgets",
         "dropped in the transaction that forgets, and left out where they are read",
         "dropped in the transaction that forgets, and left out where they are read",
     ),
-    "documented": alike("arguments are checked before anything is stored"),
+    "documented": Means(
+        "arguments are checked first",
+        "arguments are checked first; an open transaction is refused",
+        "arguments are checked first; an open transaction is refused",
+    ),
 }
 
 
@@ -307,7 +324,7 @@ def tried() -> Tried:
             column, has = column_of(harness), declared(harness)
             on[column] |= {check.id for check in checks if check.needs <= has}
             expected += [f"{check_id} on {column}" for check_id in harness.expected_failures]
-    random = dict.fromkeys(COLUMNS, 0)
+    random: dict[str, int] = dict.fromkeys(COLUMNS, 0)
     for harness, examples in random_examples():
         random[column_of(harness)] += examples
     return Tried(on, random, expected)
@@ -361,8 +378,8 @@ def _layers(there: Tried) -> Iterator[str]:
     soaks = {
         "SQLite": f"{LOOKS_EVERY} kills of appenders and workers; kills for some seconds beside"
         " prunes, rebuilds, verifies and forgets",
-        "PostgreSQL": f"{test_postgres_soak.KILLS} kills: of writers, workers, processes of the"
-        " server, and whole servers",
+        "PostgreSQL": f"{test_postgres_soak.KILLS} kills, drawn from writers, workers, processes"
+        " of the server, and whole servers",
     }
     yield "| backend | checks of the sweep | random schedules | soak |"
     yield "|---|--:|--:|---|"
