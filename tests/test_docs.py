@@ -214,6 +214,14 @@ def test_the_pages_that_the_readme_links_exist():
     assert [link for link in links if not (ROOT / link).is_file()] == []
 
 
+def test_the_front_page_leads_to_every_page():
+    """By a link in its text: what a task is called is said there, not in the menu."""
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\((\S+?\.md)[#)]", text))
+
+    assert linked == {page.name for page in PAGES} - {"README.md", "index.md"}
+
+
 def test_every_law_stands_on_the_contract_page_with_its_tests():
     """A section for each law of the protocols, in their order, that says what holds it."""
     page = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
