@@ -7,7 +7,8 @@ import pytest
 
 from skillstat_agg.testing import CHECKS, harnesses
 from tests import guarantees, test_kit_postgres
-from tests.guarantees import COLUMNS, LAWS, MEANS, PAGE, Tried, column_of, page, tried
+from tests.guarantees import COLUMNS, LAWS, PAGE, Tried, column_of, page, tried
+from tests.means import MEANS
 from tests.postgres_server import fresh_database
 
 AGAIN = "run `python -m tests.guarantees`, and look at what has changed"
