@@ -40,6 +40,9 @@ HARNESSES: Mapping[str, Sequence[AnyHarness]] = {
 
 COLUMNS = tuple(HARNESSES)
 
+LAWS = (*(law for protocol in PROTOCOLS for law in laws_of(protocol)), "documented")
+"""The laws in the order of the protocols, and what else their docstrings promise."""
+
 
 HEAD = """\
 # What is guaranteed, and what holds it
@@ -164,9 +167,6 @@ def _lines(there: Tried) -> Iterator[str]:
     yield CHECKS_HEAD.format(stores=len(BROKEN_STORES))
     for law in LAWS:
         yield from _section(law, there)
-
-
-LAWS = (*(law for protocol in PROTOCOLS for law in laws_of(protocol)), "documented")
 
 
 def _checks_of(law: str) -> list[Check]:
