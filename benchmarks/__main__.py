@@ -80,15 +80,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "rounds": options.rounds,
     }
     print(", ".join(f"{name} {value}" for name, value in about.items()), end="\n\n")
-    print(_cells("figure", "measured", "bound", "verdict", "from"))
-    print(_cells("---", "--:", "---", "---", "---"), flush=True)
+    print(_cells("benchmark", "figure", "measured", "bound", "verdict", "from"))
+    print(_cells("---", "---", "--:", "---", "---", "---"), flush=True)
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         setting = _prepared(Path(folder), options.events, options.rounds)
         for name in options.names or BENCHMARKS:
             for figure in BENCHMARKS[name](setting):
                 figures.append(figure)
-                print(_row(figure), flush=True)
+                print(_row(name, figure), flush=True)
     if options.json is not None:
         described = [
             attrs.asdict(each) | {"bound": each.bound, "verdict": each.verdict} for each in figures
@@ -107,14 +107,18 @@ def _prepared(folder: Path, events: int, rounds: int) -> Setting:
     )
 
 
-def _row(figure: Figure) -> str:
+def _row(benchmark: str, figure: Figure) -> str:
     measured = f"{figure.value:.2f} {figure.unit}".strip()
-    return _cells(figure.name, measured, figure.bound, figure.verdict, figure.source)
+    return _cells(
+        f"`{benchmark}`", figure.name, measured, figure.bound, figure.verdict, figure.source
+    )
 
 
-def _cells(name: str, measured: str, bound: str, verdict: str, source: str) -> str:
+def _cells(benchmark: str, name: str, measured: str, bound: str, verdict: str, source: str) -> str:
     """Return a row of a table in Markdown, which ``docs/speed.md`` shows."""
-    return f"| {name:<52} | {measured:>8} | {bound:<13} | {verdict:<7} | {source} |"
+    return (
+        f"| {benchmark:<18} | {name:<52} | {measured:>8} | {bound:<13} | {verdict:<7} | {source} |"
+    )
 
 
 if __name__ == "__main__":

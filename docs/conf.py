@@ -1,9 +1,11 @@
 """How Sphinx builds these pages. Nothing is fetched: the build works offline."""
 
 import inspect
+import re
 import sys
 from importlib.metadata import version as version_of
 
+import attrs
 import click
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -87,14 +89,21 @@ def readable(
     _app: Sphinx,
     _what: str,
     _name: str,
-    _obj: object,
+    obj: object,
     _options: object,
     signature: str | None,
     returns: str | None,
 ) -> tuple[str | None, str | None]:
-    """Show two defaults as they are written."""
+    """Show defaults as they are written, also those of values that attrs makes."""
     if signature is not None:
         signature = signature.replace("Ellipsis", "...").replace("<function utc_now>", "utc_now")
+        if isinstance(obj, type) and attrs.has(obj):
+            fields = {field.name.lstrip("_"): field for field in attrs.fields(obj)}
+            signature = re.sub(
+                r"attr_dict\['_?(\w+)'\]\.default",
+                lambda found: repr(fields[found[1]].default),
+                signature,
+            ).replace("NOTHING", "...")
     return signature, returns
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import doctest
-import inspect
 import os
 import re
 import sqlite3
@@ -27,28 +26,12 @@ from sybil.parsers.myst import CodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
 import skillstat_agg
-from skillstat_agg import (
-    SKILL_STATS,
-    BadgeStore,
-    BoardStore,
-    Carried,
-    Effect,
-    EventStore,
-    ExtentStore,
-    GenerationStore,
-    LagStore,
-    NoteStore,
-    PruneStore,
-    RankStore,
-    RetentionStore,
-    SeriesStore,
-    StatsStore,
-    SumStore,
-    TallyStore,
-)
+from benchmarks.__main__ import BENCHMARKS
+from skillstat_agg import SKILL_STATS, Carried, Effect
 from skillstat_agg.testing import CHECKS
 from skillstat_agg.testing._wiring import WIRING
 from skillstat_agg.testing.checks.mixed import CHECKS as RANDOM
+from tests.laws import PROTOCOLS, laws_of
 from tests.pages import write_part
 from tests.postgres_server import Server, fresh_database
 
@@ -61,23 +44,7 @@ PAGES = [
 PACKAGE = Path(skillstat_agg.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 HELD = re.compile(r"^\*Held by:\*(\n\n- `tests/test_| No test of its own yet)", re.MULTILINE)
-PROTOCOLS = (
-    EventStore,
-    TallyStore,
-    PruneStore,
-    ExtentStore,
-    StatsStore,
-    RetentionStore,
-    SumStore,
-    GenerationStore,
-    SeriesStore,
-    RankStore,
-    BoardStore,
-    LagStore,
-    NoteStore,
-    BadgeStore,
-)
-NOT_RUN = re.compile(r"<!-- (test|demo|run)-command -->\n\Z")
+NOT_RUN = re.compile(r"<!-- (test|demo|run|install)-command -->\n\Z")
 
 
 RUNS_THE_KIT = ("stamper.md", "write-a-store.md")
@@ -242,6 +209,18 @@ def test_every_example_in_a_docstring_is_true(path):
         example.evaluate()
 
 
+def test_the_tutorial_installs_as_the_readme_does():
+    """Its commands are the beginning of the README's first one."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    (install,) = re.findall(
+        r"<!-- install-command -->\n```console\n(.*?)\n```", tutorial, re.DOTALL
+    )
+    one_line = " && ".join(install.splitlines())
+
+    assert f"<!-- demo-command -->\n```console\n{one_line} && " in readme
+
+
 @pytest.mark.parametrize("readme", [ROOT / "README.md", ROOT / "examples" / "README.md"])
 def test_the_pages_that_a_readme_links_exist(readme):
     """Every relative link leads to a file of the repository."""
@@ -252,10 +231,12 @@ def test_the_pages_that_a_readme_links_exist(readme):
     assert [link for link in links if not (readme.parent / link).is_file()] == []
 
 
-def laws_of(protocol: type) -> Iterator[str]:
-    """Yield the names of the laws in the docstring of a protocol."""
-    _, laws = (inspect.getdoc(protocol) or "").split("Laws:\n")
-    yield from re.findall(r"^    (\w+): ", laws, re.MULTILINE)
+def test_the_front_page_leads_to_every_page():
+    """By a link in its text: what a task is called is said there, not in the menu."""
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\((\S+?\.md)[#)]", text))
+
+    assert linked == {page.name for page in PAGES} - {"README.md", "index.md"}
 
 
 def test_every_law_stands_on_the_contract_page_with_its_tests():
@@ -268,22 +249,14 @@ def test_every_law_stands_on_the_contract_page_with_its_tests():
     assert [law for law, text in sections.items() if not HELD.search(text)] == []
 
 
-def rows_of_laws() -> str:
-    """Return the table of the contract page: a row for each law, with the checks that hold it."""
-    rows = ["| law | of | checks of the kit |", "|---|---|---|"]
-    for protocol in PROTOCOLS:
-        for law in laws_of(protocol):
-            checks = ", ".join(f"`{check.id}`" for check in CHECKS if check.law == law)
-            rows.append(f"| [`{law}`](#{law}) | `{protocol.__name__}` | {checks} |")
-    checks = ", ".join(f"`{check.id}`" for check in CHECKS if check.law == "documented")
-    return "\n".join([*rows, f"| `documented` | all of them | {checks} |"])
+def test_every_figure_about_speed_names_its_benchmark():
+    """Each row of the tables of figures begins with a name that the command takes."""
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    tables = re.findall(r"^\| benchmark .*\n\| --- .*\n((?:\|.*\n)+)", page, re.MULTILINE)
+    rows = [row for table in tables for row in table.splitlines()]
 
-
-def test_the_contract_page_names_the_checks_of_every_law():
-    """The table is what the kit's checks say of themselves."""
-    page = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
-
-    assert rows_of_laws() in page
+    assert len(tables) == 3
+    assert [row for row in rows if row.split("`")[1] not in BENCHMARKS] == []
 
 
 @every_page

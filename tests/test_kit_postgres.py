@@ -24,6 +24,9 @@ waiting = sites.harness(waits=True)
 refused_async = sites.harness(is_async=True, io=False)
 waiting_async = sites.harness(is_async=True, waits=True)
 
+EXAMPLES = 25
+"""So many random schedules are drawn for each."""
+
 # Where somebody can be in the way of another: the rest would be played again for nothing.
 IN_THE_WAY = ("APPEND", "BADGE", "DEPLOY", "FENCE", "MECH")
 
@@ -56,10 +59,10 @@ def database(postgres: Server) -> Iterator[None]:
     ids=["sync", "sync waiting", "async", "async waiting"],
 )
 def test_random_schedules_find_nothing(harness):
-    result = run_random(harness, examples=25)
+    result = run_random(harness, examples=EXAMPLES)
 
     assert result.status in (Status.PASSED, Status.VACUOUS), result.failure
-    assert result.cases == 25
+    assert result.cases == EXAMPLES
 
 
 # The harness

@@ -18,6 +18,9 @@ from tests.postgres_server import fresh_database
 from tests.postgres_soak import Found, Kill, Soaked, faults, look, soak
 from tests.postgres_soak_children import Batch, State, Way, batch, check_expected
 
+KILLS = 4
+"""So many are killed in the soak that belongs to the tests."""
+
 KEPT = batch(7, 0, 0)
 PLAN = [
     (each, State.IN if each.way.is_kept else State.OUT)
@@ -63,11 +66,13 @@ def database(postgres) -> Iterator[str]:
 def test_killed_processes_lose_and_repeat_nothing(postgres, database):
     seen: list[int] = []
 
-    soaked = soak(postgres, database, kills=4, seed=3, writers=3, workers=1, on_kill=seen.append)
+    soaked = soak(
+        postgres, database, kills=KILLS, seed=3, writers=3, workers=1, on_kill=seen.append
+    )
 
     assert not soaked.faults, soaked
-    assert seen == [1, 2, 3, 4]
-    assert sum(soaked.kills.values()) == 4
+    assert seen == list(range(1, KILLS + 1))
+    assert sum(soaked.kills.values()) == KILLS
     assert soaked.events > 0
     assert str(soaked).endswith("each event counted once")
     assert multiprocessing.active_children() == []
