@@ -15,7 +15,7 @@ import attrs
 from skillstat_agg._commits import Commit, CommitResult, Cursor, check_table
 from skillstat_agg._compacting import reader_of
 from skillstat_agg._deltas import deltas_of
-from skillstat_agg._events import Position, RecordedEvent
+from skillstat_agg._events import Position, RecordedEvent, events_in
 from skillstat_agg._pages import (
     Portion,
     check_bounds,
@@ -250,7 +250,7 @@ def _fold(
         on_commit(result.changed)
     if portion.fault is not None:
         raise portion.fault
-    return folded(cursor, portion, len(taught), result)
+    return folded(cursor, portion, events_in(taught), result)
 
 
 def _at_rest(stats: StatsStore, cursor: Cursor, wait: Callable[[float], bool]) -> Cursor:

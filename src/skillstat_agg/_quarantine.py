@@ -9,7 +9,7 @@ import attrs
 
 from skillstat_agg._commits import Commit, Cursor, stored_projection
 from skillstat_agg._deltas import deltas_of
-from skillstat_agg._events import RecordedEvent
+from skillstat_agg._events import RecordedEvent, events_in
 from skillstat_agg._projections import Projection
 from skillstat_agg._tallies import Tally
 from skillstat_agg.errors import StoreContractError
@@ -44,7 +44,8 @@ class Quarantine:
 
     Attributes:
         cursor: The cursor; ``cursor.parked`` is the number of all events that lie there.
-        events: The first of them, in the order of their positions, as they stand in the log.
+        events: The first of them, in the order of their positions, as they stand in the log:
+            where a compacted one is among them, they are fewer than they stand for.
     """
 
     cursor: Cursor = attrs.field(repr=False)
@@ -72,12 +73,21 @@ def taught_by(projection: Projection, quarantine: Quarantine) -> tuple[RecordedE
     Raises:
         StoreContractError: If it is not as much as the cursor says.
     """
-    found, parked = len(quarantine.events), quarantine.cursor.parked
+    check_whole(quarantine)
+    return countable_events(projection, quarantine.events)
+
+
+def check_whole(quarantine: Quarantine) -> None:
+    """Check that a quarantine that was read without a limit is as much as its cursor says.
+
+    Raises:
+        StoreContractError: If it is not.
+    """
+    found, parked = events_in(quarantine.events), quarantine.cursor.parked
     if found != parked:
         raise StoreContractError(
             "quarantined", f"a quarantine holds {found} events, and its cursor says {parked}"
         )
-    return countable_events(projection, quarantine.events)
 
 
 def countable_events(

@@ -9,7 +9,7 @@ import attrs
 
 from skillstat_agg._commits import Cursor, check_table
 from skillstat_agg._compacting import reader_of
-from skillstat_agg._events import Position, RecordedEvent
+from skillstat_agg._events import Position, RecordedEvent, events_in
 from skillstat_agg._folding import (
     DEFAULT_PAGE,
     LOOK_SECONDS,
@@ -189,7 +189,7 @@ async def _fold(
         await on_commit(result.changed)
     if portion.fault is not None:
         raise portion.fault
-    return folded(cursor, portion, len(taught), result)
+    return folded(cursor, portion, events_in(taught), result)
 
 
 async def _at_rest(
