@@ -301,16 +301,6 @@ def _report(events: EventStore, report: FoldReport) -> None:
             tell(reader_of(report.after), place)
 
 
-def retire_readers(events: EventStore, projection: str, building: str) -> None:
-    """Tell a log that keeps a list of its readers that nobody builds under this name any more."""
-    names, retire = getattr(events, "readers", None), getattr(events, "retire", None)
-    if names is not None and retire is not None:
-        with suppress(StoreBusyError):
-            for reader in names():
-                if reader.name.startswith(f"{projection}/{building}/"):
-                    retire(reader.name)
-
-
 def retire_reader(events: EventStore, cursor: Cursor) -> None:
     """Tell a log that keeps a list of its readers that these numbers are not built any more."""
     retire = getattr(events, "retire", None)
