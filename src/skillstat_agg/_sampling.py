@@ -24,7 +24,6 @@ from skillstat_agg._stores import EventStore, Rollups, StatsStore, Totals
 from skillstat_agg._tallies import Cell, DeltaSum, Tally
 from skillstat_agg._verifying import CATCH_UPS, VerifyReport, check_own_table, restless, unlike
 
-
 SAMPLE = "sample"
 """What is counted of some skills is called, where an error has to say it."""
 
