@@ -33,7 +33,7 @@ T = TypeVar("T")
 # Each module whose functions call stores, with its twin: what calls none stands in the first.
 MODULES = {
     "_folding": [
-        *("fold_page", "drain", "_fold", "_at_rest", "read_portion"),
+        *("fold_page", "drain", "_fold", "_teach", "_at_rest", "read_portion"),
         *("_register", "_report", "retire_reader"),
     ],
     "_pruning": ["plan_prune", "prune", "_tell", "_parked"],

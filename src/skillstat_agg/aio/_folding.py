@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import attrs
@@ -18,9 +18,11 @@ from skillstat_agg._folding import (
     end,
     folded,
     half_of,
+    is_divisible,
     lost_race,
     no_page,
     start,
+    without_page,
 )
 from skillstat_agg._pages import (
     Portion,
@@ -31,7 +33,7 @@ from skillstat_agg._pages import (
     cut_tally,
 )
 from skillstat_agg._projections import Projection
-from skillstat_agg._quarantine import Uncountable, taught_by
+from skillstat_agg._quarantine import Uncountable, blaming, granularity_in, taught_by
 from skillstat_agg.aio._stores import EventStore, StatsStore
 from skillstat_agg.errors import (
     CursorConflictError,
@@ -183,6 +185,8 @@ async def _fold(
     except CursorConflictError:
         return lost_race(cursor, await stats.cursor())
     except OutOfRangeError as error:
+        if taught and not is_divisible(limit, portion):
+            return await _teach(stats, cursor, portion, taught, on_commit)
         half = half_of(limit, portion, error)
         return await _fold(events, stats, cursor, half, max_skills, uncountable, on_commit, until)
     if on_commit is not None:
@@ -190,6 +194,29 @@ async def _fold(
     if portion.fault is not None:
         raise portion.fault
     return folded(cursor, portion, events_in(taught), result)
+
+
+async def _teach(
+    stats: StatsStore,
+    cursor: Cursor,
+    portion: Portion,
+    taught: Sequence[RecordedEvent],
+    on_commit: Callable[[frozenset[str]], Awaitable[object]] | None,
+) -> FoldReport:
+    """Count what was taught by itself, since with the next event a sum leaves its range."""
+    alone = without_page(portion)
+    try:
+        result = await stats.commit(commit_of(cursor, alone, taught, stats.projection))
+    except CursorConflictError:
+        return lost_race(cursor, await stats.cursor())
+    except OutOfRangeError as error:
+        totals = await stats.totals([error.skill_id])
+        granularity = granularity_in(error)
+        rollups = granularity and await stats.rollups(error.skill_id, granularity)
+        raise blaming(error, taught, stats.projection, cursor.expired, totals, rollups) from error
+    if on_commit is not None:
+        await on_commit(result.changed)
+    return folded(cursor, alone, events_in(taught), result)
 
 
 async def _at_rest(
