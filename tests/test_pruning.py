@@ -471,4 +471,4 @@ def test_a_report_says_who_has_not_begun():
     report = prune(log, before=None)
 
     assert (report.events, report.is_over) == (0, True)
-    assert str(report).endswith("the slowest reader is 'late', at the start")
+    assert str(report).endswith("the slowest reader is 'late', at start")

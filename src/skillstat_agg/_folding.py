@@ -483,5 +483,5 @@ def folded(cursor: Cursor, portion: Portion, taught: int, result: CommitResult) 
 
 
 def cursor_text(cursor: Cursor) -> str:
-    """Return the position of *cursor* as text, for people."""
+    """Return the position of *cursor* as the log has it, in the form of ClawHub's."""
     return "none" if cursor.place is None else str(cursor.place.position)

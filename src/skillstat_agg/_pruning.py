@@ -13,7 +13,7 @@ import attrs
 
 from skillstat_agg._commits import Cursor
 from skillstat_agg._compacting import Reader, Segment, reader_of, slowest
-from skillstat_agg._events import Position
+from skillstat_agg._events import Position, position_text
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._quarantine import check_whole
 from skillstat_agg._stores import PruneStore, StatsStore
@@ -51,10 +51,10 @@ class PruneReport:
         return place is None or (self.last is not None and self.last >= place)
 
     def __str__(self) -> str:
-        place = "at the start" if self.slowest.position is None else f"at {self.slowest.position}"
         return (
             f"{self.events} events in {self.segments} segments -> {self.records} compacted events;"
-            f" the slowest reader is {self.slowest.name!r}, {place}"
+            f" the slowest reader is {self.slowest.name!r}, at"
+            f" {position_text(self.slowest.position)}"
         )
 
     def then(self, segment: Segment) -> PruneReport:

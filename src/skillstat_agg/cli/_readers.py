@@ -7,6 +7,7 @@ from typing import cast
 import click
 
 from skillstat_agg import PruneStore
+from skillstat_agg._events import position_text
 from skillstat_agg._verifying import VERIFY
 from skillstat_agg.cli._database import Database, Opened
 from skillstat_agg.cli._errors import failure
@@ -62,7 +63,7 @@ def readers(database: Database, *, retired: str | None, as_json: bool) -> None:
         [
             (
                 reader.name,
-                "start" if reader.position is None else str(reader.position),
+                position_text(reader.position),
                 reader.reported_at.isoformat(),
             )
             for reader in found
