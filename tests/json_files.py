@@ -482,21 +482,18 @@ def _drop(one: Content, skill_id: str, now: datetime) -> None:
         for sums in by_skill.pop(skill_id, {}).values():
             for name, value in sums.items():
                 controls[control_name(granularity, name)] -= value
-    parked = {
-        position: text
-        for position, text in one["parked"].items()
-        if RecordedEvent.from_json(text).event.skill_id != skill_id
-    }
+    parked = {position: RecordedEvent.from_json(text) for position, text in one["parked"].items()}
+    gone = {at: recorded for at, recorded in parked.items() if recorded.event.skill_id == skill_id}
     one["cursor"] = cursor_to_json(
         attrs.evolve(
             cursor,
             controls=controls,
-            parked=cursor.parked - len(one["parked"]) + len(parked),
+            parked=cursor.parked - sum(recorded.count for recorded in gone.values()),
             revision=cursor.revision + 1,
             updated_at=now,
         )
     )
-    one["parked"] = parked
+    one["parked"] = {at: text for at, text in one["parked"].items() if at not in gone}
 
 
 def control_name(granularity: Granularity | None, name: str) -> str:

@@ -96,6 +96,25 @@ def test_to_repeat_it_does_nothing():
     assert bench.downloads["pdf"] == 8
 
 
+def test_to_repeat_one_that_lost_a_race_does_nothing():
+    """An event was counted between its look at the log and its append; it is in nevertheless."""
+
+    class Raced(MemoryEventStore):
+        def append(self, events, /, **options):
+            super().append([download("pdf")])
+            return super().append(events, **options)
+
+    bench = Bench()
+    first = adopt(Raced(bench.database), bench.stats, "old", COUNTS, at=NOON)
+
+    again = bench.adopt(days={})
+
+    assert (first.new, again.new) == (first.events, 0)
+    assert bench.downloads["pdf"] == 8
+    with pytest.raises(AdoptionRefusedError, match="others were adopted before"):
+        bench.adopt({"pdf": {"downloads": 8}}, {})
+
+
 def test_an_adoption_of_nothing_stores_nothing():
     bench = Bench()
 

@@ -33,15 +33,15 @@ T = TypeVar("T")
 # Each module whose functions call stores, with its twin: what calls none stands in the first.
 MODULES = {
     "_folding": [
-        *("fold_page", "drain", "_fold", "_at_rest", "read_portion"),
-        *("_register", "_report", "retire_reader", "retire_readers"),
+        *("fold_page", "drain", "_fold", "_teach", "_at_rest", "read_portion"),
+        *("_register", "_report", "retire_reader"),
     ],
     "_pruning": ["plan_prune", "prune", "_tell", "_parked"],
     "_rebuilding": ["rebuild", "check_same_log", "_begin"],
     "_retention": ["expire"],
     "_sampling": ["verify_sample", "_scanned"],
     "_scheduling": ["run_every"],
-    "_verifying": ["verify", "verify_fully", "_verified", "_caught_up"],
+    "_verifying": ["verify", "verify_fully", "_drop", "_caught_up"],
     "_series": ["series"],
     "_leaderboards": ["leaderboard"],
     "_boards": ["publish", "read_board", "read_on"],

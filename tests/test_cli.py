@@ -293,6 +293,50 @@ def test_a_drain_that_is_interrupted_goes_on_when_run_again(db):
     assert '"downloads": 3' in succeed("totals", "--db", db, "--json")
 
 
+def test_a_drain_that_waits_for_the_lock_can_be_interrupted(db):
+    """Whoever holds the lock goes on holding it until the drain has ended."""
+    ours, theirs = os.openpty()
+    with (
+        closing(sqlite3.connect(db, isolation_level=None)) as other,
+        start("drain", "--db", db, stderr=theirs) as process,
+    ):
+        os.close(theirs)
+        other.execute("BEGIN IMMEDIATE")
+        said = b""
+        while b"draining" not in said:
+            said += os.read(ours, 1_000)
+        process.send_signal(signal.SIGINT)
+        said += rest_of(ours)
+    os.close(ours)
+
+    assert process.returncode == 1
+    assert b"Error: interrupted; what is committed stays: run it again to go on" in said
+
+
+STUB = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Interrupts(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupts())
+from skillstat_command import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["skillstat_agg", "attrs", "skillstat_agg.cli", "click", "skillstat_agg.cli._run"]
+)
+def test_ctrl_c_before_a_command_begins_ends_it_without_a_word(module):
+    done = subprocess.run([sys.executable, "-c", STUB, module], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def rest_of(terminal: int) -> bytes:
     """Return what is said on a terminal until its other end is closed."""
     said = b""

@@ -50,9 +50,9 @@ def test_a_board_of_a_week(db):
     printed = succeed("leaderboard", "--db", db, "--by", "installs", "--by", "downloads", *WEEK)
 
     assert printed.splitlines() == [
-        "skill_id\trank\tinstalls\tdownloads",
-        "pdf\t1\t1\t1",
-        "weather\t2\t0\t2",
+        "rank\tskill_id\tinstalls\tdownloads",
+        "1\tpdf\t1\t1",
+        "2\tweather\t0\t2",
     ]
 
 
@@ -120,7 +120,7 @@ def test_an_empty_board_says_so(db):
     )
 
     assert (result.exit_code, result.stderr) == (0, "nobody has anything to show\n")
-    assert result.stdout == "skill_id\trank\tdownloads\n"
+    assert result.stdout == "rank\tskill_id\tdownloads\n"
     assert succeed("leaderboard", "--db", db, "--by", "installs", "--days", 1, "--json") == "[]\n"
 
 

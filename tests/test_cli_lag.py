@@ -20,6 +20,7 @@ from tests.command_line import run, succeed
 from tests.logs import NOON, download
 
 FETCHES = Projection("fetches", {"download": Effect(counters={"fetches": 1})})
+LATE = Projection("late", {"download": Effect(counters={"fetches": 1})})
 
 
 @pytest.fixture
@@ -53,6 +54,19 @@ def test_status_shows_every_projection_side_by_side(db, path):
     assert lines["parked"] == "0\t0"
     assert [each["projection"] for each in facts] == ["fetches", "skill_stats"]
     assert [each["lag"] for each in facts] == [2, 0]
+
+
+def test_where_nothing_was_read_yet_every_command_says_start(db, path):
+    create_tables(db, LATE)
+    SQLiteEventStore(db).register("late")
+
+    status = dict(line.split("\t", 1) for line in succeed("status", "--db", path).splitlines())
+    readers = succeed("readers", "--db", path)
+    planned = succeed("prune", "--db", path, "--keep", "0d")
+
+    assert status["position"].split("\t") == ["start"] * 3
+    assert "late\tstart\t" in readers
+    assert ", at start; no event was changed" in planned
 
 
 def test_status_shows_one_projection_that_is_named(db, path):

@@ -104,7 +104,7 @@ def test_a_projection_that_is_not_drained_holds_a_prune_back(path):
     after = succeed("prune", "--db", path, "--keep", "0d", "--apply")
 
     assert before.startswith("0 events became")
-    assert "the slowest reader is 'later_stats', at the start" in before
+    assert "the slowest reader is 'later_stats', at start" in before
     assert after.startswith("4 events became 2 compacted events")
 
 

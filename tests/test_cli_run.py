@@ -154,6 +154,24 @@ def test_an_event_that_cannot_be_counted_may_be_set_aside(path):
     assert totals(path) == {"a": 10}
 
 
+@pytest.mark.parametrize("looks", [1, 2, 5])
+def test_a_tick_that_waits_for_the_lock_ends_when_it_is_told_to(path: Path, looks: int):
+    """Whoever holds the lock never lets it go; that it was hindered is no failure then."""
+    asked: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        asked.append(seconds)
+        return len(asked) >= looks
+
+    with opened(path) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        worker(path, wait=wait).tick()
+        other.execute("ROLLBACK")
+
+    assert asked == [0.0] * (looks + 1)
+    assert totals(path) == {}
+
+
 def test_a_changed_history_needs_a_person(path):
     worker(path).tick()
     with opened(path) as db:

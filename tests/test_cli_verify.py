@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from skillstat_agg import SKILL_STATS, Event, drain
+from skillstat_agg import SKILL_STATS, Event, drain, verify_fully
 from skillstat_agg.backends.sqlite import SQLiteEventStore, SQLiteStatsStore
 from skillstat_agg.cli import _rebuild, _verify
 from tests.command_line import fail, run, succeed
@@ -165,8 +165,8 @@ def test_ctrl_c_ends_in_one_sentence(path, monkeypatch, command, module, functio
 
     assert sentence in fail(command[0], "--db", path, *command[1:])
     with closing(sqlite3.connect(path)) as db:
-        stats = SQLiteStatsStore(db, SKILL_STATS)
-        assert not stats.discard("verify")
+        left = db.execute("SELECT building FROM skillstat_cursors").fetchall()
+    assert [name for (name,) in left if name.startswith("verify")] == []
 
 
 def test_a_sample_lists_what_differs(path):
@@ -220,12 +220,55 @@ def test_a_rebuild_that_was_struck_off_and_passed_begins_anew(path):
 
 
 def test_a_full_verify_that_was_interrupted_holds_no_prune_back(path, monkeypatch):
-    def interrupted(log, stats, **_):
-        drain(log, stats.building("verify"), max_events=1)
-        raise KeyboardInterrupt
+    real = verify_fully
+
+    def interrupted(log, stats, **options):
+        def stop(_count: int) -> None:
+            raise KeyboardInterrupt
+
+        return real(log, stats, **{**options, "on_progress": stop})
 
     monkeypatch.setattr(_verify, "verify_fully", interrupted)
 
     assert "nothing was compared" in fail("verify", "--db", path, *FULL)
     assert "verify" not in succeed("readers", "--db", path)
     assert "3 events became 2" in succeed("prune", "--db", path, "--keep", "0d", "--apply")
+
+
+def test_what_a_killed_verify_has_left_is_shown_and_dropped_with_its_numbers(path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        log, stats = SQLiteEventStore(db), SQLiteStatsStore(db, SKILL_STATS)
+        drain(log, stats.building("verify-0badcafe"), max_events=1)
+
+    shown = run("readers", "--db", path)
+    retired = succeed("readers", "--db", path, "--retire", "skill_stats/verify-0badcafe/2")
+
+    assert "skill_stats/verify-0badcafe/2" in shown.stdout
+    assert shown.stderr == (
+        "skill_stats/verify-0badcafe/2 is a full verify that runs, or was killed; --retire drops"
+        " what one that was killed has left\n"
+    )
+    assert "verify" not in retired
+    with closing(sqlite3.connect(path)) as db:
+        assert not SQLiteStatsStore(db, SKILL_STATS).discard("verify-0badcafe")
+
+
+def test_to_retire_a_rebuild_drops_none_of_its_numbers(path):
+    """The next one finds out whether they are of use."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        log, stats = SQLiteEventStore(db), SQLiteStatsStore(db, SKILL_STATS)
+        drain(log, stats.building("rebuild"), max_events=1)
+
+    succeed("readers", "--db", path, "--retire", "skill_stats/rebuild/2")
+
+    with closing(sqlite3.connect(path)) as db:
+        assert SQLiteStatsStore(db, SKILL_STATS).discard("rebuild")
+
+
+def test_a_verify_of_a_projection_that_is_not_there_is_only_struck_off(path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        SQLiteEventStore(db).register("gone_stats/verify-0badcafe/2")
+
+    left = succeed("readers", "--db", path, "--retire", "gone_stats/verify-0badcafe/2")
+
+    assert "verify" not in left

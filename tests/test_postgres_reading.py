@@ -37,6 +37,7 @@ from skillstat_agg.backends.postgres import aio as postgres_aio
 from skillstat_agg.errors import StoreBusyError
 from tests.logs import NOON, download
 from tests.postgres_server import Server, fresh_database
+from tests.postgres_spies import SpiedConnection, SpiedCursor
 
 HOSTILE = 'it\'s "ours"; DROP SCHEMA public; -- 100% $$ \\ {} %s'
 WEEK = Buckets.last(7, Granularity.DAY, NOON)
@@ -106,6 +107,35 @@ def test_empty_ranges_and_columns_that_are_not_there_yet(conninfo):
         assert leaderboard(stats, "downloads", over=empty).entries == ()
         assert series(stats, ["a"], empty)["a"] == {"downloads": (), "installs": (), "likes": ()}
         assert series(stats, ["a"], WEEK)["a"]["likes"] == (0,) * 7
+
+
+def test_a_board_is_of_the_table_that_its_record_has(conninfo):
+    """A deployment extends the table, and counts, between the two looks at the record."""
+    newer = attrs.evolve(
+        SKILL_STATS,
+        kinds={**SKILL_STATS.kinds, "like": Effect(counters={"likes": 1}, rollups={"likes": 1})},
+    )
+    deploys = iter([False, True])
+    with (
+        psycopg.connect(conninfo, autocommit=True) as other,
+        SpiedConnection.connect(conninfo, autocommit=True, cursor_factory=SpiedCursor) as db,
+    ):
+
+        def deploy() -> None:
+            if next(deploys, False):
+                create_tables(other, newer, schema=HOSTILE)
+                log, counted = stores(other, projection=newer)
+                log.append([attrs.evolve(download("a"), kind="like")])
+                drain(log, counted)
+
+        _, stats = stores(db, projection=newer)
+        db.io = deploy
+
+        board = leaderboard(stats, "likes")
+
+        assert next(deploys, None) is None
+        assert [(entry.skill_id, entry.scores) for entry in board] == [("a", (1,))]
+        assert board.cursor == stats.cursor()
 
 
 def test_a_role_that_folds_may_publish(conninfo):

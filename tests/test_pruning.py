@@ -24,18 +24,23 @@ from skillstat_agg import (
     Projection,
     PruneReport,
     PruneStore,
+    Quarantine,
     Reader,
     RecordedEvent,
     Segment,
     Tally,
+    Uncountable,
     compacted,
     drain,
     first_part,
     fold_page,
     plan_prune,
     prune,
+    rebuild,
     shown,
     slowest,
+    verify,
+    verify_fully,
 )
 from skillstat_agg._compacting import bound_of
 from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER
@@ -56,6 +61,11 @@ LATER = Projection(
     (Granularity.HOUR,),
 )
 
+REMARKED = Projection(
+    SKILL_STATS.name, {**SKILL_STATS.kinds, "remark": Effect(counters={"remarks": 1})}
+)
+LATER_PARKED = Projection("later_stats", SKILL_STATS.kinds)
+
 in_every_site = pytest.mark.parametrize("site_of", SITES.values(), ids=SITES)
 
 
@@ -75,6 +85,10 @@ def recorded(log: Sequence[Event]) -> list[RecordedEvent]:
 def clear(amount: int) -> Event:
     deltas = {"all_time": amount, "current": -1}
     return Event(skill_id="a", kind="install_clear", occurred_at=NOON, deltas=deltas)
+
+
+def remark(skill_id: str = "a") -> Event:
+    return Event(skill_id=skill_id, kind="remark", occurred_at=NOON)
 
 
 # What stands for events
@@ -308,6 +322,87 @@ def test_a_prune_tells_the_log_what_a_worker_could_not():
     )
 
 
+@in_every_site
+def test_what_was_parked_before_a_prune_is_as_many_events_as_what_is_parked_after_it(site_of):
+    """The prune was not given the stats, so a verify meets a sum where they have single events."""
+    with site_of() as site:
+        client, later = site.client(), site.client(LATER_PARKED)
+        client.events.append([remark(), remark(), download()])
+        drain(client.events, client.stats, uncountable=Uncountable.PARK)
+        log_of(client).compact(before=None, limit=10)
+
+        report = drain(later.events, later.stats, uncountable=Uncountable.PARK)
+
+        assert (report.parked, later.stats.cursor().parked) == (2, 2)
+        assert verify_fully(client.events, client.stats).differences == ()
+        rebuilt = rebuild(client.events, client.stats, uncountable=Uncountable.PARK).after
+        assert rebuilt.parked == 2
+        assert verify(client.events, client.stats).differences == ()
+        later.stats.forget("a")
+        assert (client.stats.cursor().parked, later.stats.cursor().parked) == (0, 0)
+
+
+def test_a_fold_says_how_many_events_of_a_sum_it_counts_at_last():
+    database = MemoryDatabase()
+    events, stats = MemoryEventStore(database), MemoryStatsStore(SKILL_STATS, database)
+    events.append([remark(), remark()])
+    page = events.read(None, limit=10)
+    last = page.events[-1]
+    events.report("somebody", Place(page.epoch, last.position, last.fingerprint))
+    events.compact(before=None, limit=10)
+    drain(events, stats, uncountable=Uncountable.PARK)
+
+    report = drain(events, MemoryStatsStore(REMARKED, database))
+
+    assert (report.taught, report.parked, report.after.parked) == (2, 0, 0)
+    assert shown(MemoryStatsStore(REMARKED, database).totals()["a"])["remarks"] == 2
+
+
+class LosesARow(MemoryStatsStore):
+    """A store whose quarantine lacks an event that its cursor counts."""
+
+    def quarantine(self, *, limit: int) -> Quarantine:
+        found = super().quarantine(limit=limit)
+        return attrs.evolve(found, events=found.events[1:])
+
+
+class ParksMeanwhile(MemoryStatsStore):
+    """A store that another worker parks in, whenever somebody has looked at the cursor."""
+
+    def __init__(self, projection: Projection, database: MemoryDatabase) -> None:
+        super().__init__(projection, database)
+        self._events = MemoryEventStore(database)
+
+    def quarantine(self, *, limit: int) -> Quarantine:
+        stats = MemoryStatsStore(SKILL_STATS, self._database)
+        drain(self._events, stats, page=1, max_events=1, uncountable=Uncountable.PARK)
+        return super().quarantine(limit=limit)
+
+
+@pytest.mark.parametrize("operation", [prune, plan_prune])
+def test_a_quarantine_that_is_not_what_its_cursor_says_is_refused(operation):
+    """What it does not name would be made small."""
+    database = MemoryDatabase()
+    events, stats = MemoryEventStore(database), LosesARow(SKILL_STATS, database)
+    events.append([remark(), remark()])
+    drain(events, stats, uncountable=Uncountable.PARK)
+
+    with pytest.raises(StoreContractError, match=r"holds 1 events.* says 2"):
+        operation(events, stats, before=None)
+    assert len(events.read(None, limit=10).events) == 2
+
+
+def test_what_is_parked_while_a_prune_looks_is_no_breach():
+    database = MemoryDatabase()
+    events, stats = MemoryEventStore(database), ParksMeanwhile(SKILL_STATS, database)
+    events.append([download(), *(remark() for _ in range(4))])
+    drain(events, stats, max_events=2, uncountable=Uncountable.PARK)
+
+    report = prune(events, stats, before=None)
+
+    assert (report.events, stats.cursor().parked) == (1, 4)
+
+
 def test_stats_of_another_log_are_refused():
     log, stats, other = MemoryEventStore(), MemoryStatsStore(SKILL_STATS), MemoryEventStore()
     for each in (log, other):
@@ -376,4 +471,4 @@ def test_a_report_says_who_has_not_begun():
     report = prune(log, before=None)
 
     assert (report.events, report.is_over) == (0, True)
-    assert str(report).endswith("the slowest reader is 'late', at the start")
+    assert str(report).endswith("the slowest reader is 'late', at start")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 import pytest
@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from skillstat_agg import (
     RETIRED,
     SKILL_STATS,
+    Carried,
+    Commit,
+    CommitResult,
     Cursor,
     Effect,
     Event,
@@ -23,10 +26,13 @@ from skillstat_agg import (
     drain,
     fold_page,
 )
-from skillstat_agg._quarantine import taking_over, taught_by
+from skillstat_agg._events import MAX_INTEGER
+from skillstat_agg._quarantine import blaming, taking_over, taught_by
+from skillstat_agg.backends.memory import MemoryDatabase, MemoryEventStore, MemoryStatsStore
 from skillstat_agg.backends.sqlite import SQLiteStatsStore
 from skillstat_agg.errors import (
     InvalidBoundError,
+    OutOfRangeError,
     SchemaError,
     StoreContractError,
     UncountableEventError,
@@ -137,6 +143,88 @@ def test_a_commit_takes_over_where_nobody_made_tables_for_it():
         assert new.totals()["a"]["waves"] == new.cursor().controls["day.waves"] == 1
         assert [one.event.kind for one in new.quarantine(limit=9).events] == ["blink"]
         assert drain(old.events, new).after == report.after
+
+
+def gifts(effect: Effect) -> Projection:
+    return Projection(SKILL_STATS.name, {**SKILL_STATS.kinds, "gift": effect})
+
+
+GIFTS = gifts(Effect(counters={"installs_all_time": Carried("by")}))
+
+
+def gift(by: int, skill_id: str = "a", at: datetime = NOON) -> Event:
+    return Event(skill_id=skill_id, kind="gift", occurred_at=at, deltas={"by": by})
+
+
+@pytest.mark.parametrize(
+    ("effect", "counter", "number"),
+    [
+        (Effect(counters={"installs_all_time": Carried("by")}), "installs_all_time", 3),
+        (Effect(rollups={"installs": Carried("by")}), "day.installs", 4),
+    ],
+)
+@pytest.mark.parametrize("page", [1, 10])
+def test_an_overflow_of_what_is_taught_names_the_event_in_quarantine(effect, counter, number, page):
+    """Not the first of the page, which may count."""
+    database = MemoryDatabase()
+    events, old = MemoryEventStore(database), MemoryStatsStore(SKILL_STATS, database)
+    first = gift(MAX_INTEGER - 1)
+    events.append([gift(MAX_INTEGER, "b"), first, gift(1, at=NOON - timedelta(9))])
+    events.append([gift(1), gift(1), gift(1)])
+    drain(events, old, uncountable=PARK)
+    events.append([download("b"), download("b")])
+    stats = MemoryStatsStore(gifts(effect), database)
+
+    with pytest.raises(OutOfRangeError) as caught:
+        drain(events, stats, page=page)
+
+    assert (caught.value.skill_id, caught.value.counter) == ("a", counter)
+    guilty = events.read(None, limit=10).events[number]
+    assert caught.value.position == str(guilty.position)
+    assert stats.cursor() == old.cursor()
+
+
+def test_what_is_taught_counts_where_only_the_next_event_leaves_the_range():
+    database = MemoryDatabase()
+    events, old = MemoryEventStore(database), MemoryStatsStore(SKILL_STATS, database)
+    events.append([gift(MAX_INTEGER)])
+    drain(events, old, uncountable=PARK)
+    events.append([gift(1), download()])
+    stats = MemoryStatsStore(GIFTS, database)
+    told: list[frozenset[str]] = []
+
+    with pytest.raises(OutOfRangeError) as caught:
+        drain(events, stats, on_commit=told.append)
+
+    assert caught.value.position == str(events.read(None, limit=3).events[1].position)
+    assert stats.totals()["a"]["installs_all_time"] == MAX_INTEGER
+    assert (stats.cursor().parked, stats.cursor().count, told) == (0, 1, [frozenset("a")])
+
+
+def test_a_worker_that_is_overtaken_while_it_teaches_has_lost_a_race():
+    class Overtaken(MemoryStatsStore):
+        """Stats that another worker teaches, once a commit was refused."""
+
+        def commit(self, commit: Commit, /) -> CommitResult:
+            if not commit.count:
+                fold_page(events, MemoryStatsStore(GIFTS, database), page=1)
+            return super().commit(commit)
+
+    database = MemoryDatabase()
+    events, old = MemoryEventStore(database), MemoryStatsStore(SKILL_STATS, database)
+    events.append([gift(MAX_INTEGER)])
+    drain(events, old, uncountable=PARK)
+    events.append([gift(1)])
+
+    report = fold_page(events, Overtaken(GIFTS, database), page=1)
+
+    assert (report.conflicts, report.events) == (1, 0)
+
+
+def test_an_overflow_is_blamed_on_nobody_where_the_numbers_have_moved():
+    error = OutOfRangeError("skill_stats", "a", "waves")
+
+    assert blaming(error, [recorded(wave())], WAVES, {}, {}, None) == error
 
 
 @in_every_site

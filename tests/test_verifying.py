@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -18,7 +19,9 @@ from skillstat_agg import (
     Extent,
     Place,
     Projection,
+    PruneStore,
     drain,
+    prune,
     verify,
     verify_fully,
 )
@@ -32,10 +35,20 @@ from skillstat_agg.errors import (
     TableChangedError,
 )
 from tests.logs import NOON, download, event_logs
-from tests.sites import SITES, sqlite_site
+from tests.sites import SITES, Client, sqlite_site
 
 in_every_site = pytest.mark.parametrize("site_of", SITES.values(), ids=SITES)
 DAY = NOON.replace(hour=0)
+
+
+def built(client: Client) -> list[str]:
+    """Return the names of what is built beside the numbers that serve."""
+    if isinstance(client.stats, MemoryStatsStore):
+        every = [one.cursor.building for one in client.stats._database._stats.values()]
+        return [name for name in every if name]
+    assert isinstance(client.stats, SQLiteStatsStore)
+    rows = client.stats._db.execute("SELECT building FROM skillstat_cursors WHERE building <> ''")
+    return [name for (name,) in rows.fetchall()]
 
 
 @in_every_site
@@ -206,7 +219,7 @@ def test_another_table_is_not_called_a_difference(site_of):
             with pytest.raises(TableChangedError):
                 verify_fully(client.events, stats)
 
-        assert not client.stats.discard("verify")
+        assert built(client) == []
 
 
 def test_the_same_table_in_another_order_is_the_same():
@@ -236,32 +249,66 @@ def test_a_cursor_that_never_rests_ends_a_verify():
     with pytest.raises(GenerationBehindError, match="stop the workers meanwhile"):
         verify_fully(MemoryEventStore(there), stats)
 
-    assert not stats.discard("verify")
+    assert list(there._stats) == ["skill_stats"]
 
 
 class Dropped(MemoryStatsStore):
-    """Stats whose numbers under construction somebody drops, a few times."""
-
-    times = 0
+    """Stats whose numbers under construction somebody drops."""
 
     def differences(self, name, /, *, limit):
-        if self.times:
-            self.times -= 1
-            self.discard(name)
+        self.discard(name)
         return super().differences(name, limit=limit)
 
 
-@pytest.mark.parametrize(("times", "is_over"), [(4, True), (5, False)])
-def test_a_verify_begins_again_where_another_one_has_ended(times, is_over):
+def test_a_verify_whose_numbers_somebody_drops_says_so():
     there = MemoryDatabase()
-    stats = Dropped(SKILL_STATS, there)
-    stats.times = times
 
-    if is_over:
-        assert verify_fully(MemoryEventStore(there), stats).is_ok
-    else:
-        with pytest.raises(NotBuildingError):
-            verify_fully(MemoryEventStore(there), stats)
+    with pytest.raises(NotBuildingError, match="verify-"):
+        verify_fully(MemoryEventStore(there), Dropped(SKILL_STATS, there))
+
+
+@in_every_site
+def test_two_verifies_at_once_neither_drop_nor_strike_off_each_other(site_of):
+    """One runs from beginning to end within the other, and then the log is pruned."""
+    with site_of() as site:
+        client, other, told = site.client(), site.client(), list[int]()
+        client.events.append([download()] * 4)
+        drain(client.events, client.stats)
+        log = other.events
+        assert isinstance(log, PruneStore)
+
+        def meanwhile(count: int) -> None:
+            told.append(count)
+            if count == 2:
+                assert verify_fully(other.events, other.stats).is_ok
+                prune(log, other.stats, before=None, rest=timedelta(0))
+
+        report = verify_fully(client.events, client.stats, page=1, on_progress=meanwhile)
+
+        assert (report.is_ok, told) == (True, [1, 2, 3, 4])
+        assert [reader.name for reader in log.readers()] == ["skill_stats"]
+
+
+@pytest.mark.parametrize("interrupt", [ZeroDivisionError, KeyboardInterrupt])
+@in_every_site
+def test_what_progress_raises_leaves_nothing_behind(site_of, interrupt):
+    """Neither numbers, nor a reader that holds prunes back."""
+    with site_of() as site:
+        client, told = site.client(), list[int]()
+        client.events.append([download()] * 3)
+        drain(client.events, client.stats)
+        verify_fully(client.events, client.stats, page=2, on_progress=told.append)
+
+        def stop(_count: int) -> None:
+            raise interrupt
+
+        with pytest.raises(interrupt):
+            verify_fully(client.events, client.stats, on_progress=stop)
+
+        assert told == [2, 3]
+        assert built(client) == []
+        assert isinstance(client.events, PruneStore)
+        assert [reader.name for reader in client.events.readers()] == ["skill_stats"]
 
 
 @in_every_site
@@ -275,22 +322,7 @@ def test_another_log_is_noticed_and_nothing_is_left(site_of):
             with pytest.raises(HistoryChangedError):
                 check(elsewhere.events, client.stats)
 
-        assert not client.stats.discard("verify")
-
-
-@in_every_site
-def test_what_progress_raises_leaves_nothing_behind(site_of):
-    with site_of() as site:
-        client, told = site.client(), list[int]()
-        client.events.append([download()] * 3)
-        drain(client.events, client.stats)
-        verify_fully(client.events, client.stats, page=2, on_progress=told.append)
-
-        with pytest.raises(ZeroDivisionError):
-            verify_fully(client.events, client.stats, on_progress=lambda count: count // 0)
-
-        assert told == [2, 3]
-        assert not client.stats.discard("verify")
+        assert built(client) == []
 
 
 @pytest.mark.parametrize("bound", ["page", "limit"])

@@ -19,7 +19,7 @@ from skillstat_agg._adjusting import (
     opening_rollup_kind,
 )
 from skillstat_agg._deltas import deltas_of
-from skillstat_agg._events import Event, Place, checked_skill_ids
+from skillstat_agg._events import Event, Place, Position, checked_skill_ids
 from skillstat_agg._folding import DEFAULT_PAGE
 from skillstat_agg._projections import Projection
 from skillstat_agg._stores import Counters, EventStore, StatsStore
@@ -179,11 +179,14 @@ def adopt(
 
 
 def check_adoptable(events: EventStore, stats: StatsStore) -> None:
-    """Check that nothing is in the log that a projection counts, or that it has adopted first.
+    """Check that nothing is in the log that a projection counts, or that it has adopted.
+
+    Where it has adopted, to adopt the same again does nothing, also where an event that it counts
+    was committed first: then the adoption has lost that race, and is in nevertheless.
 
     Raises:
-        AdoptionRefusedError: If there are events that it counts, and none before them says
-            that it has adopted.
+        AdoptionRefusedError: If there are events that it counts, and none says that it has
+            adopted.
         InvalidProjectionError: If it knows no opening balances.
         HistoryChangedError: If the log is not the one that was folded so far.
         OpenTransactionError: If a connection is inside a transaction: check before it.
@@ -192,23 +195,27 @@ def check_adoptable(events: EventStore, stats: StatsStore) -> None:
     check_correctable(projection, projection.counters[0])
     events.read(stats.cursor().place, limit=1)
     place: Place | None = None
+    first: Position | None = None
     while True:
         page = events.read(place, limit=DEFAULT_PAGE)
         for one in page.events:
             kind = one.event.kind
             if kind == adopted_kind(projection):
                 return
-            if kind in projection.kinds and not projection.kinds[kind].is_retired:
-                raise AdoptionRefusedError(
-                    projection.name,
-                    f"the log holds events that it counts, the first at {one.position}, and"
-                    " opening balances go before them; correct its numbers instead, or adopt"
-                    " into a projection and a log that are new",
-                )
+            is_counted = kind in projection.kinds and not projection.kinds[kind].is_retired
+            if is_counted and first is None:
+                first = one.position
         if page.is_last or not page.events:
-            return
+            break
         last = page.events[-1]
         place = Place(page.epoch, last.position, last.fingerprint)
+    if first is not None:
+        raise AdoptionRefusedError(
+            projection.name,
+            f"the log holds events that it counts, the first at {first}, and opening balances go"
+            " before them; correct its numbers instead, or adopt into a projection and a log that"
+            " are new",
+        )
 
 
 def miscounts(

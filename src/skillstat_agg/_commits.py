@@ -12,7 +12,7 @@ import attrs
 
 from skillstat_agg._buckets import from_microseconds, microseconds
 from skillstat_agg._deltas import Deltas
-from skillstat_agg._events import Place, Position, RecordedEvent
+from skillstat_agg._events import Place, Position, RecordedEvent, events_in
 from skillstat_agg._projections import Projection
 from skillstat_agg.errors import InvalidProjectionError, TableChangedError
 
@@ -36,7 +36,8 @@ class Cursor:
         checksum: Sum of their fingerprints, modulo ``CHECKSUM_RANGE``.
         controls: The sum over all skills of each counter, and of each rollup column at
             each granularity (``day.downloads``); exact, of any size.
-        parked: Number of events up to there that lie in quarantine; a compacted one is one.
+        parked: Number of events up to there that lie in quarantine; a compacted event counts
+            as many as it stands for.
         dropped: Number of events up to there that were left out of something, by reason:
             ``"forgotten"`` (the skill was: they count nowhere), ``"expired"`` (a bucket
             was: they count in the totals). What was never met may be absent. Informs only.
@@ -155,7 +156,7 @@ class Commit:
         deltas = self.deltas.without(forgotten)
         parked = tuple(each for each in self.parked if each.event.skill_id not in forgotten)
         counted = sum(self.deltas.events.values()) - sum(deltas.events.values())
-        set_aside = sum(each.count for each in self.parked) - sum(each.count for each in parked)
+        set_aside = events_in(self.parked) - events_in(parked)
         return attrs.evolve(
             self,
             deltas=deltas,
@@ -176,7 +177,7 @@ class Commit:
             count=before.count + self.count,
             checksum=(before.checksum + self.checksum) % CHECKSUM_RANGE,
             controls=controls_after(before.controls, self.projection, self.deltas),
-            parked=before.parked + len(self.parked) - len(self.taught),
+            parked=before.parked + events_in(self.parked) - events_in(self.taught),
             dropped=_more(
                 before.dropped,
                 forgotten=self.forgotten,

@@ -21,6 +21,7 @@ from skillstat_agg._events import (
     Event,
     Position,
     RecordedEvent,
+    events_in,
     fault_in_text,
 )
 from skillstat_agg.errors import InvalidBoundError, NoReadersError
@@ -66,7 +67,7 @@ class Segment:
         return cls(
             first=events[0].position,
             last=events[-1].position,
-            events=sum(one.count for one in events),
+            events=events_in(events),
             records=len(made),
         )
 

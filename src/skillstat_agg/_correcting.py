@@ -26,6 +26,7 @@ from skillstat_agg._events import (
     Place,
     RecordedEvent,
     checked_skill_ids,
+    events_in,
 )
 from skillstat_agg._folding import DEFAULT_PAGE
 from skillstat_agg._fresh import (
@@ -194,7 +195,7 @@ def is_all_of(quarantine: Quarantine, freshness: Freshness) -> bool:
     whole. What was parked in between does no harm.
     """
     cursor = quarantine.cursor
-    return cursor.table == freshness.cursor.table and len(quarantine.events) >= cursor.parked
+    return cursor.table == freshness.cursor.table and events_in(quarantine.events) >= cursor.parked
 
 
 def is_before(place: Place | None, backlog: Backlog) -> bool:

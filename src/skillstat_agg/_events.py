@@ -293,6 +293,16 @@ class RecordedEvent:
             raise ValueError(f"not a recorded event: {error}") from error
 
 
+def position_text(position: Position | None) -> str:
+    """Return a position as people read it; where nothing was read yet it is ``start``."""
+    return "start" if position is None else str(position)
+
+
+def events_in(records: Iterable[RecordedEvent]) -> int:
+    """Return how many events *records* are: a compacted one is as many as it stands for."""
+    return sum(one.count for one in records)
+
+
 def check_deltas(deltas: Mapping[str, int]) -> Mapping[str, int]:
     """Return *deltas* when they could be the deltas of an event.
 

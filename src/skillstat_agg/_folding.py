@@ -15,7 +15,7 @@ import attrs
 from skillstat_agg._commits import Commit, CommitResult, Cursor, check_table
 from skillstat_agg._compacting import reader_of
 from skillstat_agg._deltas import deltas_of
-from skillstat_agg._events import Position, RecordedEvent
+from skillstat_agg._events import Position, RecordedEvent, events_in
 from skillstat_agg._pages import (
     Portion,
     check_bounds,
@@ -25,7 +25,7 @@ from skillstat_agg._pages import (
     cut_tally,
 )
 from skillstat_agg._projections import Projection
-from skillstat_agg._quarantine import Uncountable, taught_by
+from skillstat_agg._quarantine import Uncountable, blaming, granularity_in, taught_by
 from skillstat_agg._stores import EventStore, StatsStore
 from skillstat_agg._tallies import Tally
 from skillstat_agg.errors import (
@@ -244,13 +244,38 @@ def _fold(
     except CursorConflictError:
         return lost_race(cursor, stats.cursor())
     except OutOfRangeError as error:
+        if taught and not is_divisible(limit, portion):
+            return _teach(stats, cursor, portion, taught, on_commit)
         half = half_of(limit, portion, error)
         return _fold(events, stats, cursor, half, max_skills, uncountable, on_commit, until)
     if on_commit is not None:
         on_commit(result.changed)
     if portion.fault is not None:
         raise portion.fault
-    return folded(cursor, portion, len(taught), result)
+    return folded(cursor, portion, events_in(taught), result)
+
+
+def _teach(
+    stats: StatsStore,
+    cursor: Cursor,
+    portion: Portion,
+    taught: Sequence[RecordedEvent],
+    on_commit: Callable[[frozenset[str]], object] | None,
+) -> FoldReport:
+    """Count what was taught by itself, since with the next event a sum leaves its range."""
+    alone = without_page(portion)
+    try:
+        result = stats.commit(commit_of(cursor, alone, taught, stats.projection))
+    except CursorConflictError:
+        return lost_race(cursor, stats.cursor())
+    except OutOfRangeError as error:
+        totals = stats.totals([error.skill_id])
+        granularity = granularity_in(error)
+        rollups = granularity and stats.rollups(error.skill_id, granularity)
+        raise blaming(error, taught, stats.projection, cursor.expired, totals, rollups) from error
+    if on_commit is not None:
+        on_commit(result.changed)
+    return folded(cursor, alone, events_in(taught), result)
 
 
 def _at_rest(stats: StatsStore, cursor: Cursor, wait: Callable[[float], bool]) -> Cursor:
@@ -301,16 +326,6 @@ def _report(events: EventStore, report: FoldReport) -> None:
             tell(reader_of(report.after), place)
 
 
-def retire_readers(events: EventStore, projection: str, building: str) -> None:
-    """Tell a log that keeps a list of its readers that nobody builds under this name any more."""
-    names, retire = getattr(events, "readers", None), getattr(events, "retire", None)
-    if names is not None and retire is not None:
-        with suppress(StoreBusyError):
-            for reader in names():
-                if reader.name.startswith(f"{projection}/{building}/"):
-                    retire(reader.name)
-
-
 def retire_reader(events: EventStore, cursor: Cursor) -> None:
     """Tell a log that keeps a list of its readers that these numbers are not built any more."""
     retire = getattr(events, "retire", None)
@@ -339,6 +354,27 @@ def commit_of(
     )
 
 
+def is_divisible(limit: int, portion: Portion) -> bool:
+    """Return whether less than a portion can be tried, read with this limit."""
+    return min(limit, portion.page.records) > 1
+
+
+def without_page(portion: Portion) -> Portion:
+    """Return a portion that holds no event, and does not reach the frontier."""
+    page = portion.page
+    return Portion(
+        page=attrs.evolve(
+            page,
+            tally=Tally.of((), page.tally.granularity),
+            count=0,
+            checksum=0,
+            place=None,
+            is_last=False,
+            records=0,
+        )
+    )
+
+
 def half_of(limit: int, portion: Portion, error: OutOfRangeError) -> int:
     """Return how many events to try after a portion whose sums leave the range.
 
@@ -346,9 +382,8 @@ def half_of(limit: int, portion: Portion, error: OutOfRangeError) -> int:
         OutOfRangeError: If the portion is one event already, or none.
     """
     page = portion.page
-    most = min(limit, page.records)
-    if most > 1:
-        return most // 2
+    if is_divisible(limit, portion):
+        return min(limit, page.records) // 2
     if page.place is None:
         raise error
     raise attrs.evolve(error, position=str(page.place.position)) from error
@@ -448,5 +483,5 @@ def folded(cursor: Cursor, portion: Portion, taught: int, result: CommitResult) 
 
 
 def cursor_text(cursor: Cursor) -> str:
-    """Return the position of *cursor* as text, for people."""
+    """Return the position of *cursor* as the log has it, in the form of ClawHub's."""
     return "none" if cursor.place is None else str(cursor.place.position)

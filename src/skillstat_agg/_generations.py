@@ -50,7 +50,7 @@ class Sums:
         cursor: The cursor record of the snapshot.
         controls: The sum over all skills of each counter, and of each rollup column at each
             granularity (``day.downloads``): added up from the rows; exact, of any size.
-        parked: Number of events that lie in quarantine.
+        parked: Number of events that lie in quarantine, by what its rows stand for.
     """
 
     cursor: Cursor

@@ -13,8 +13,9 @@ import attrs
 
 from skillstat_agg._commits import Cursor
 from skillstat_agg._compacting import Reader, Segment, reader_of, slowest
-from skillstat_agg._events import Position
+from skillstat_agg._events import Position, position_text
 from skillstat_agg._pages import check_bounds
+from skillstat_agg._quarantine import check_whole
 from skillstat_agg._stores import PruneStore, StatsStore
 from skillstat_agg.errors import HistoryChangedError, StoreContractError
 
@@ -50,10 +51,10 @@ class PruneReport:
         return place is None or (self.last is not None and self.last >= place)
 
     def __str__(self) -> str:
-        place = "at the start" if self.slowest.position is None else f"at {self.slowest.position}"
         return (
             f"{self.events} events in {self.segments} segments -> {self.records} compacted events;"
-            f" the slowest reader is {self.slowest.name!r}, {place}"
+            f" the slowest reader is {self.slowest.name!r}, at"
+            f" {position_text(self.slowest.position)}"
         )
 
     def then(self, segment: Segment) -> PruneReport:
@@ -145,7 +146,8 @@ def prune(
         NoReadersError: If nobody is known to read the log.
         HistoryChangedError: If stats were not folded from this log.
         OpenTransactionError: If a connection is inside a transaction.
-        StoreContractError: If the store does not go on from segment to segment.
+        StoreContractError: If the store does not go on from segment to segment, or a
+            quarantine does not hold what its cursor says. Nothing more is made small.
         SkillstatError: As in ``PruneStore.compact``. Segments made before stay.
     """
     check_bounds(limit=limit, max_segments=max_segments)
@@ -185,13 +187,20 @@ def _parked(stats: Sequence[StatsStore]) -> frozenset[Position]:
     """Return where the events stand that lie in the quarantines of these stats.
 
     Asked after the place of the slowest reader: what of the events up to there is parked was so
-    by then.
+    by then. What is parked while this looks is looked at again.
+
+    Raises:
+        StoreContractError: If a quarantine is not as much as its cursor says.
     """
     found: set[Position] = set()
     for each in stats:
-        count = each.cursor().parked
-        if count:
-            quarantine = each.quarantine(limit=count)
+        count, limit = each.cursor().parked, 0
+        while count > limit:
+            limit = count
+            quarantine = each.quarantine(limit=limit)
+            count = quarantine.cursor.parked
+            if count <= limit:
+                check_whole(quarantine)
             found.update(one.position for one in quarantine.events)
     return frozenset(found)
 

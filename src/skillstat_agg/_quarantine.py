@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 import attrs
 
+from skillstat_agg._buckets import Granularity, start_of
 from skillstat_agg._commits import Commit, Cursor, stored_projection
-from skillstat_agg._deltas import deltas_of
-from skillstat_agg._events import RecordedEvent
+from skillstat_agg._deltas import Deltas, deltas_of
+from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER, RecordedEvent, events_in
 from skillstat_agg._projections import Projection
 from skillstat_agg._tallies import Tally
-from skillstat_agg.errors import StoreContractError
+from skillstat_agg.errors import OutOfRangeError, StoreContractError
 
 
 class Uncountable(enum.Enum):
@@ -44,7 +46,8 @@ class Quarantine:
 
     Attributes:
         cursor: The cursor; ``cursor.parked`` is the number of all events that lie there.
-        events: The first of them, in the order of their positions, as they stand in the log.
+        events: The first of them, in the order of their positions, as they stand in the log:
+            where a compacted one is among them, they are fewer than they stand for.
     """
 
     cursor: Cursor = attrs.field(repr=False)
@@ -72,12 +75,21 @@ def taught_by(projection: Projection, quarantine: Quarantine) -> tuple[RecordedE
     Raises:
         StoreContractError: If it is not as much as the cursor says.
     """
-    found, parked = len(quarantine.events), quarantine.cursor.parked
+    check_whole(quarantine)
+    return countable_events(projection, quarantine.events)
+
+
+def check_whole(quarantine: Quarantine) -> None:
+    """Check that a quarantine that was read without a limit is as much as its cursor says.
+
+    Raises:
+        StoreContractError: If it is not.
+    """
+    found, parked = events_in(quarantine.events), quarantine.cursor.parked
     if found != parked:
         raise StoreContractError(
             "quarantined", f"a quarantine holds {found} events, and its cursor says {parked}"
         )
-    return countable_events(projection, quarantine.events)
 
 
 def countable_events(
@@ -87,6 +99,58 @@ def countable_events(
     return tuple(
         each for each in events if projection.fault_in(each.event.kind, each.event.deltas) is None
     )
+
+
+def granularity_in(error: OutOfRangeError) -> Granularity | None:
+    """Return the granularity of the sum that would leave its range; None: it is a total."""
+    granularity, _, _ = error.counter.rpartition(".")
+    return Granularity(granularity) if granularity else None
+
+
+def blaming(
+    error: OutOfRangeError,
+    taught: Iterable[RecordedEvent],
+    projection: Projection,
+    expired: Mapping[str, int],
+    totals: Mapping[str, Mapping[str, int]],
+    rollups: Mapping[datetime, Mapping[str, int]] | None,
+) -> OutOfRangeError:
+    """Return the error with the position of the event that takes the sum out of its range.
+
+    Args:
+        error: What a store has raised when it was to count what was taught.
+        taught: What was taught, in the order of the positions.
+        projection: The projection that counts it.
+        expired: The rollups that are gone for good, as in ``Cursor.expired``.
+        totals: The totals of the skill before.
+        rollups: The rollups of the skill before, where the sum is one.
+
+    Returns:
+        The error as it is, where the numbers have moved so that no event would do so any more.
+    """
+    granularity, (_, _, name) = granularity_in(error), error.counter.rpartition(".")
+    before = {None: totals.get(error.skill_id, {})} if rollups is None else dict(rollups)
+    sums = {start: row.get(name, 0) for start, row in before.items()}
+    for one in taught:
+        if one.event.skill_id == error.skill_id:
+            deltas = deltas_of(projection, Tally.of_recorded([one], projection.finest), expired)
+            for start, amount in _moved(deltas, projection, granularity, name):
+                sums[start] = sums.get(start, 0) + amount
+                if not MIN_INTEGER <= sums[start] <= MAX_INTEGER:
+                    return attrs.evolve(error, position=str(one.position))
+    return error
+
+
+def _moved(
+    deltas: Deltas, projection: Projection, granularity: Granularity | None, name: str
+) -> Iterator[tuple[datetime | None, int]]:
+    """Yield by how much one event moves a sum, with the start of the bucket; None: a total."""
+    if granularity is None:
+        for row in deltas.totals.values():
+            yield None, row[projection.counters.index(name)]
+        return
+    for (bucket, _), row in deltas.rollups[granularity].items():
+        yield start_of(bucket, granularity), row[projection.columns.index(name)]
 
 
 def taking_over(cursor: Cursor, parked: Sequence[RecordedEvent], projection: Projection) -> Commit:

@@ -24,6 +24,9 @@ from skillstat_agg._stores import EventStore, Rollups, StatsStore, Totals
 from skillstat_agg._tallies import Cell, DeltaSum, Tally
 from skillstat_agg._verifying import CATCH_UPS, VerifyReport, check_own_table, restless, unlike
 
+SAMPLE = "sample"
+"""What is counted of some skills is called, where an error has to say it."""
+
 
 @attrs.define
 class Sample:
@@ -132,7 +135,7 @@ def verify_sample(
         cursor = stats.cursor()
         if are_of_one_moment(here, cursor, totals, rollups):
             return sampled(projection, sample, here, totals, rollups, forgotten, limit)
-    raise restless(cursor)
+    raise restless(cursor, SAMPLE)
 
 
 def _scanned(

@@ -220,8 +220,9 @@ class PruneStore(Protocol):
         known_readers: A reader is known from ``register`` until ``retire``. It stands at
             the start until it reports a place, and reports move it only forwards.
         slowest_reader: No event after the place of any reader is made small, and none at
-            all while a reader stands at the start or no reader is known. A ``register``
-            is over before a compaction looks, or begins when it is over.
+            all while a reader stands at the start or no reader is known. A ``register``, or
+            a ``report`` of a reader that was not known, is over before a compaction looks, or
+            begins when it is over.
         same_sums: Compacted events stand for exactly what they replace: the number of
             events, the sums of fingerprints, and by skill, kind, hour and names of deltas
             how many there were and what they carried. Event ids stay known.

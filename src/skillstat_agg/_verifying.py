@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 import attrs
 
 from skillstat_agg._commits import Cursor, stored_projection
-from skillstat_agg._folding import drain, retire_reader, retire_readers
+from skillstat_agg._folding import drain, retire_reader
 from skillstat_agg._generations import (
     MOST_DIFFERENCES,
     Comparison,
@@ -30,19 +31,15 @@ from skillstat_agg._stores import EventStore, StatsStore
 from skillstat_agg.errors import (
     GenerationBehindError,
     HistoryChangedError,
-    NotBuildingError,
     SkillstatError,
     TableChangedError,
 )
 
-VERIFY = "verify"
-"""What a full verify calls the numbers that it builds, and drops in the end."""
+VERIFY = "verify-"
+"""What the names begin with of the numbers that full verifies build, and drop in the end."""
 
 CATCH_UPS = 20
 """How often a verify folds what workers have folded meanwhile, before it gives up."""
-
-STARTS = 5
-"""How often a full verify begins, where others that end drop what it shares with them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -148,8 +145,10 @@ def verify_fully(
 
     It folds into numbers of its own, which nobody is shown and which are dropped in the end, and
     compares them with those that serve, in the database. Workers go on meanwhile; where they have
-    moved the cursor, it folds what they have folded. One that is killed leaves its numbers behind;
-    the next one drops them.
+    moved the cursor, it folds what they have folded. Any number may run at once. One that is killed
+    leaves its numbers behind, and its entry among the readers of the log (`PruneStore.readers`),
+    which names them: ``projection/name/generation``. ``stats.discard(name)`` and
+    ``events.retire(...)`` drop both.
 
     Args:
         events: The log.
@@ -163,52 +162,37 @@ def verify_fully(
         TableChangedError: If the numbers were made with another table than that of *stats*.
         HistoryChangedError: If the log is not the one that was folded.
         GenerationBehindError: If workers moved the cursor again and again.
-        NotBuildingError: If others dropped what was built again and again.
+        NotBuildingError: If somebody dropped what was built.
         SkillstatError: As in `drain`.
     """
     check_bounds(page=page, limit=limit)
-    starts = 1
-    while True:
-        try:
-            return _verified(events, stats, page, limit, on_progress)
-        except NotBuildingError:
-            # Another verify of the same projection has ended, or was begun.
-            if starts == STARTS:
-                raise
-            starts += 1
-
-
-def _verified(
-    events: EventStore,
-    stats: RebuildableStore,
-    page: int,
-    limit: int,
-    on_progress: Callable[[int], object] | None,
-) -> VerifyReport:
-    """Build numbers, compare them, and drop them."""
     check_own_table(check_same_log(events, stats), stats.projection)
-    stats.discard(VERIFY)  # what one that was killed has left
-    retire_readers(events, stats.projection.name, VERIFY)
-    building = stats.building(VERIFY)
+    name = drawn_name()
+    building = stats.building(name)
     cursor = building.cursor()
     try:
-        comparison = _caught_up(events, stats, building, page, limit, on_progress)
-    except NotBuildingError:
+        comparison = _caught_up(events, stats, building, name, page, limit, on_progress)
+    except GeneratorExit:  # who is closed while it waits can wait for nothing more
         raise
-    except Exception:
+    except BaseException:
         with suppress(SkillstatError):
-            stats.discard(VERIFY)
-            retire_reader(events, cursor)
+            _drop(events, stats, cursor)
         raise
-    stats.discard(VERIFY)
-    retire_reader(events, cursor)
+    _drop(events, stats, cursor)
     return compared(comparison)
+
+
+def _drop(events: EventStore, stats: RebuildableStore, cursor: Cursor) -> None:
+    """Drop what was built, with its entry among the readers of the log."""
+    stats.discard(cursor.building)
+    retire_reader(events, cursor)
 
 
 def _caught_up(
     events: EventStore,
     stats: RebuildableStore,
     building: StatsStore,
+    name: str,
     page: int,
     limit: int,
     on_progress: Callable[[int], object] | None,
@@ -232,11 +216,16 @@ def _caught_up(
                 until=serving.place.position,
                 on_commit=tell,
             )
-        comparison = stats.differences(VERIFY, limit=limit)
+        comparison = stats.differences(name, limit=limit)
         check_own_table(comparison.serving, stats.projection)
         if comparison.serving.place == comparison.building.place:
             return comparison
-    raise restless(stats.cursor())
+    raise restless(stats.cursor(), name)
+
+
+def drawn_name() -> str:
+    """Return a name for the numbers of one full verify: others that run have others."""
+    return f"{VERIFY}{secrets.token_hex(4)}"
 
 
 def check_own_table(cursor: Cursor, projection: Projection) -> None:
@@ -255,11 +244,11 @@ def check_own_table(cursor: Cursor, projection: Projection) -> None:
     )
 
 
-def restless(cursor: Cursor) -> GenerationBehindError:
+def restless(cursor: Cursor, name: str) -> GenerationBehindError:
     """Return the error of a verify that never stood where the workers stand."""
     return GenerationBehindError(
         cursor.projection,
-        VERIFY,
+        name,
         f"workers moved the cursor {CATCH_UPS} times before both could be compared: try again when"
         " fewer events arrive, or stop the workers meanwhile",
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import attrs
 
 from skillstat_agg._commits import Cursor, check_table
 from skillstat_agg._compacting import reader_of
-from skillstat_agg._events import Position, RecordedEvent
+from skillstat_agg._events import Position, RecordedEvent, events_in
 from skillstat_agg._folding import (
     DEFAULT_PAGE,
     LOOK_SECONDS,
@@ -18,9 +18,11 @@ from skillstat_agg._folding import (
     end,
     folded,
     half_of,
+    is_divisible,
     lost_race,
     no_page,
     start,
+    without_page,
 )
 from skillstat_agg._pages import (
     Portion,
@@ -31,7 +33,7 @@ from skillstat_agg._pages import (
     cut_tally,
 )
 from skillstat_agg._projections import Projection
-from skillstat_agg._quarantine import Uncountable, taught_by
+from skillstat_agg._quarantine import Uncountable, blaming, granularity_in, taught_by
 from skillstat_agg.aio._stores import EventStore, StatsStore
 from skillstat_agg.errors import (
     CursorConflictError,
@@ -183,13 +185,38 @@ async def _fold(
     except CursorConflictError:
         return lost_race(cursor, await stats.cursor())
     except OutOfRangeError as error:
+        if taught and not is_divisible(limit, portion):
+            return await _teach(stats, cursor, portion, taught, on_commit)
         half = half_of(limit, portion, error)
         return await _fold(events, stats, cursor, half, max_skills, uncountable, on_commit, until)
     if on_commit is not None:
         await on_commit(result.changed)
     if portion.fault is not None:
         raise portion.fault
-    return folded(cursor, portion, len(taught), result)
+    return folded(cursor, portion, events_in(taught), result)
+
+
+async def _teach(
+    stats: StatsStore,
+    cursor: Cursor,
+    portion: Portion,
+    taught: Sequence[RecordedEvent],
+    on_commit: Callable[[frozenset[str]], Awaitable[object]] | None,
+) -> FoldReport:
+    """Count what was taught by itself, since with the next event a sum leaves its range."""
+    alone = without_page(portion)
+    try:
+        result = await stats.commit(commit_of(cursor, alone, taught, stats.projection))
+    except CursorConflictError:
+        return lost_race(cursor, await stats.cursor())
+    except OutOfRangeError as error:
+        totals = await stats.totals([error.skill_id])
+        granularity = granularity_in(error)
+        rollups = granularity and await stats.rollups(error.skill_id, granularity)
+        raise blaming(error, taught, stats.projection, cursor.expired, totals, rollups) from error
+    if on_commit is not None:
+        await on_commit(result.changed)
+    return folded(cursor, alone, events_in(taught), result)
 
 
 async def _at_rest(
@@ -240,16 +267,6 @@ async def _report(events: EventStore, report: FoldReport) -> None:
         # That a place is gone is told by the next read, if the cursor still stands there.
         with suppress(StoreBusyError, HistoryChangedError):
             await tell(reader_of(report.after), place)
-
-
-async def retire_readers(events: EventStore, projection: str, building: str) -> None:
-    """Tell a log that keeps a list of its readers that nobody builds under this name any more."""
-    names, retire = getattr(events, "readers", None), getattr(events, "retire", None)
-    if names is not None and retire is not None:
-        with suppress(StoreBusyError):
-            for reader in await names():
-                if reader.name.startswith(f"{projection}/{building}/"):
-                    await retire(reader.name)
 
 
 async def retire_reader(events: EventStore, cursor: Cursor) -> None:

@@ -16,6 +16,7 @@ from skillstat_agg._pruning import (
     is_behind,
     nothing_pruned,
 )
+from skillstat_agg._quarantine import check_whole
 from skillstat_agg.aio._stores import PruneStore, StatsStore
 from skillstat_agg.errors import HistoryChangedError
 
@@ -92,7 +93,8 @@ async def prune(
         NoReadersError: If nobody is known to read the log.
         HistoryChangedError: If stats were not folded from this log.
         OpenTransactionError: If a connection is inside a transaction.
-        StoreContractError: If the store does not go on from segment to segment.
+        StoreContractError: If the store does not go on from segment to segment, or a
+            quarantine does not hold what its cursor says. Nothing more is made small.
         SkillstatError: As in ``PruneStore.compact``. Segments made before stay.
     """
     check_bounds(limit=limit, max_segments=max_segments)
@@ -132,12 +134,19 @@ async def _parked(stats: Sequence[StatsStore]) -> frozenset[Position]:
     """Return where the events stand that lie in the quarantines of these stats.
 
     Asked after the place of the slowest reader: what of the events up to there is parked was so
-    by then.
+    by then. What is parked while this looks is looked at again.
+
+    Raises:
+        StoreContractError: If a quarantine is not as much as its cursor says.
     """
     found: set[Position] = set()
     for each in stats:
-        count = (await each.cursor()).parked
-        if count:
-            quarantine = await each.quarantine(limit=count)
+        count, limit = (await each.cursor()).parked, 0
+        while count > limit:
+            limit = count
+            quarantine = await each.quarantine(limit=limit)
+            count = quarantine.cursor.parked
+            if count <= limit:
+                check_whole(quarantine)
             found.update(one.position for one in quarantine.events)
     return frozenset(found)

@@ -11,7 +11,7 @@ from skillstat_agg._generations import MOST_DIFFERENCES
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Uncountable
-from skillstat_agg._sampling import Sample, are_of_one_moment, read_up_to, sampled, unread
+from skillstat_agg._sampling import SAMPLE, Sample, are_of_one_moment, read_up_to, sampled, unread
 from skillstat_agg._stores import Rollups
 from skillstat_agg._verifying import CATCH_UPS, VerifyReport, check_own_table, restless
 from skillstat_agg.aio._folding import read_portion
@@ -69,7 +69,7 @@ async def verify_sample(
         cursor = await stats.cursor()
         if are_of_one_moment(here, cursor, totals, rollups):
             return sampled(projection, sample, here, totals, rollups, forgotten, limit)
-    raise restless(cursor)
+    raise restless(cursor, SAMPLE)
 
 
 async def _scanned(

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from skillstat_agg._commits import Cursor
 from skillstat_agg._generations import MOST_DIFFERENCES, Comparison, Extent
 from skillstat_agg._pages import check_bounds
 from skillstat_agg._quarantine import Uncountable
 from skillstat_agg._rebuilding import BUILDING_PAGE
 from skillstat_agg._verifying import (
     CATCH_UPS,
-    STARTS,
-    VERIFY,
     VerifyReport,
     check_own_table,
     compared,
+    drawn_name,
     measured,
     restless,
 )
-from skillstat_agg.aio._folding import drain, retire_reader, retire_readers
+from skillstat_agg.aio._folding import drain, retire_reader
 from skillstat_agg.aio._rebuilding import check_same_log
 from skillstat_agg.aio._stores import (
     EventStore,
@@ -30,7 +30,6 @@ from skillstat_agg.aio._stores import (
 )
 from skillstat_agg.errors import (
     HistoryChangedError,
-    NotBuildingError,
     SkillstatError,
 )
 
@@ -75,8 +74,10 @@ async def verify_fully(
 
     It folds into numbers of its own, which nobody is shown and which are dropped in the end, and
     compares them with those that serve, in the database. Workers go on meanwhile; where they have
-    moved the cursor, it folds what they have folded. One that is killed leaves its numbers behind;
-    the next one drops them.
+    moved the cursor, it folds what they have folded. Any number may run at once. One that is killed
+    leaves its numbers behind, and its entry among the readers of the log (`PruneStore.readers`),
+    which names them: ``projection/name/generation``. ``stats.discard(name)`` and
+    ``events.retire(...)`` drop both.
 
     Args:
         events: The log.
@@ -90,52 +91,37 @@ async def verify_fully(
         TableChangedError: If the numbers were made with another table than that of *stats*.
         HistoryChangedError: If the log is not the one that was folded.
         GenerationBehindError: If workers moved the cursor again and again.
-        NotBuildingError: If others dropped what was built again and again.
+        NotBuildingError: If somebody dropped what was built.
         SkillstatError: As in `drain`.
     """
     check_bounds(page=page, limit=limit)
-    starts = 1
-    while True:
-        try:
-            return await _verified(events, stats, page, limit, on_progress)
-        except NotBuildingError:
-            # Another verify of the same projection has ended, or was begun.
-            if starts == STARTS:
-                raise
-            starts += 1
-
-
-async def _verified(
-    events: EventStore,
-    stats: RebuildableStore,
-    page: int,
-    limit: int,
-    on_progress: Callable[[int], Awaitable[object]] | None,
-) -> VerifyReport:
-    """Build numbers, compare them, and drop them."""
     check_own_table(await check_same_log(events, stats), stats.projection)
-    await stats.discard(VERIFY)  # what one that was killed has left
-    await retire_readers(events, stats.projection.name, VERIFY)
-    building = await stats.building(VERIFY)
+    name = drawn_name()
+    building = await stats.building(name)
     cursor = await building.cursor()
     try:
-        comparison = await _caught_up(events, stats, building, page, limit, on_progress)
-    except NotBuildingError:
+        comparison = await _caught_up(events, stats, building, name, page, limit, on_progress)
+    except GeneratorExit:  # who is closed while it waits can wait for nothing more
         raise
-    except Exception:
+    except BaseException:
         with suppress(SkillstatError):
-            await stats.discard(VERIFY)
-            await retire_reader(events, cursor)
+            await _drop(events, stats, cursor)
         raise
-    await stats.discard(VERIFY)
-    await retire_reader(events, cursor)
+    await _drop(events, stats, cursor)
     return compared(comparison)
+
+
+async def _drop(events: EventStore, stats: RebuildableStore, cursor: Cursor) -> None:
+    """Drop what was built, with its entry among the readers of the log."""
+    await stats.discard(cursor.building)
+    await retire_reader(events, cursor)
 
 
 async def _caught_up(
     events: EventStore,
     stats: RebuildableStore,
     building: StatsStore,
+    name: str,
     page: int,
     limit: int,
     on_progress: Callable[[int], Awaitable[object]] | None,
@@ -159,8 +145,8 @@ async def _caught_up(
                 until=serving.place.position,
                 on_commit=tell,
             )
-        comparison = await stats.differences(VERIFY, limit=limit)
+        comparison = await stats.differences(name, limit=limit)
         check_own_table(comparison.serving, stats.projection)
         if comparison.serving.place == comparison.building.place:
             return comparison
-    raise restless(await stats.cursor())
+    raise restless(await stats.cursor(), name)

@@ -9,7 +9,5 @@ except ModuleNotFoundError as error:
     raise SystemExit(
         f"Error: the command line needs {missing}: install skillstat-agg[cli]"
     ) from error
-except KeyboardInterrupt as error:
-    raise SystemExit("Error: interrupted; nothing was done") from error
 
 __all__ = ["main"]

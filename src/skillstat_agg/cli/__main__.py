@@ -1,5 +1,5 @@
 """``python -m skillstat_agg.cli`` is ``skillstat``."""
 
-from skillstat_agg.cli import main
+from skillstat_command import main
 
 main()

@@ -172,7 +172,7 @@ def leaderboard(
     if as_csv:
         print_csv(names, table)
     else:
-        print_table(["skill_id", "rank", *names[2:]], [[b, a, *rest] for a, b, *rest in table])
+        print_table(names, table, text="skill_id")
         if not board:
             note("nobody has anything to show")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -90,8 +90,13 @@ class Database(Protocol):
         """What it is, in a word."""
         ...
 
-    def opened(self) -> AbstractContextManager[Opened]:
-        """Give a connection to one that is there, and name it in what goes wrong."""
+    def opened(self, *, is_enough: Callable[[], bool] = ...) -> AbstractContextManager[Opened]:
+        """Give a connection to one that is there, and name it in what goes wrong.
+
+        Args:
+            is_enough: Says that this program waits no longer for others, where it would not be
+                interrupted. By default it never is.
+        """
         ...
 
     def created(self) -> AbstractContextManager[Opened]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -19,10 +19,11 @@ from skillstat_agg.backends.sqlite import (
 )
 from skillstat_agg.backends.sqlite._transactions import translated
 from skillstat_agg.cli._errors import failure
+from skillstat_agg.cli._patience import STEP_SECONDS, PatientConnection, never
 from skillstat_agg.errors import SchemaError, StoreBusyError, StoreUnavailableError
 
 BUSY_SECONDS = 60.0
-"""How long SQLite waits for another program: one that appends a large log may take a while."""
+"""How long to wait for another program: one that appends a large log may take a while."""
 
 
 @attrs.frozen
@@ -79,17 +80,17 @@ class File:
         return str(self.path)
 
     @contextmanager
-    def opened(self) -> Iterator[OpenedFile]:
+    def opened(self, *, is_enough: Callable[[], bool] = never) -> Iterator[OpenedFile]:
         """Give a connection to a file that is there."""
         if not self.path.exists():
             raise failure(f"{self} does not exist; skillstat init or skillstat append creates it")
-        with self._connected("rw") as opened:
+        with self._connected("rw", is_enough) as opened:
             yield opened
 
     @contextmanager
     def created(self) -> Iterator[OpenedFile]:
         """Give a connection to a file that is made where it is missing."""
-        with self._connected("rwc") as opened:
+        with self._connected("rwc", never) as opened:
             yield opened
 
     def is_new(self) -> bool:
@@ -97,16 +98,18 @@ class File:
         return not self.path.exists() or self.path.stat().st_size == 0
 
     @contextmanager
-    def _connected(self, mode: str) -> Iterator[OpenedFile]:
+    def _connected(self, mode: str, is_enough: Callable[[], bool]) -> Iterator[OpenedFile]:
         try:
             with closing(
                 sqlite3.connect(
                     f"{self.path.absolute().as_uri()}?mode={mode}",
                     uri=True,
                     isolation_level=None,
-                    timeout=BUSY_SECONDS,
+                    timeout=STEP_SECONDS,
+                    factory=PatientConnection,
                 )
             ) as db:
+                db.seconds, db.is_enough = BUSY_SECONDS, is_enough
                 yield OpenedFile(db)
         except (SchemaError, StoreBusyError, StoreUnavailableError, sqlite3.Error) as error:
             raise failure(f"{self}: {error}") from error

@@ -70,6 +70,7 @@ class _Commands(click.Group):
         "  2  wrong usage",
         "  3  a difference was found (by commands that compare)",
         "  4  a person is needed: to start it again does not help (by run)",
+        "130  interrupted before it began",
     ),
 )
 @click.version_option(package_name="skillstat-agg", prog_name="skillstat")

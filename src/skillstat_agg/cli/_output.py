@@ -73,20 +73,28 @@ def bars(values: Sequence[int]) -> list[str]:
     return [mark * -(-value * LONGEST_BAR // most) if value > 0 else "" for value in values]
 
 
-def print_table(names: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    """Print a table whose first column is text; lines with tabs where no terminal reads it."""
+def print_table(
+    names: Sequence[str], rows: Iterable[Sequence[Cell]], *, text: str | None = None
+) -> None:
+    """Print a table; lines with tabs where no terminal reads it.
+
+    Args:
+        names: Names of the columns; bars have none.
+        rows: A cell for each name.
+        text: Which column is text, and begins at the left; None: the first.
+    """
     if _is_terminal(sys.stdout):
-        Console().print(_table(names, rows))
+        Console().print(_table(names, rows, text))
     else:
         lines = ("\t".join(visible(str(cell)) for cell in row) for row in (names, *rows))
         click.echo("\n".join(lines))
 
 
-def _table(names: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
+def _table(names: Sequence[str], rows: Iterable[Sequence[Cell]], text: str | None = None) -> Table:
     """Return a table in which nothing is taken for markup, and no name is cut."""
     table = Table()
-    for number, name in enumerate(names):
-        is_number = number > 0 and name != ""  # bars have no name
+    for name in names:
+        is_number = name not in (names[0] if text is None else text, "")
         table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(

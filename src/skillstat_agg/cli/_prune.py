@@ -15,6 +15,7 @@ from skillstat_agg import (
     plan_prune,
     prune,
 )
+from skillstat_agg._events import position_text
 from skillstat_agg.cli._database import Database
 from skillstat_agg.cli._durations import between
 from skillstat_agg.cli._errors import when_interrupted
@@ -119,11 +120,11 @@ def _facts(report: PruneReport, *, is_applied: bool) -> dict[str, object]:
 
 
 def _sentence(report: PruneReport, *, is_applied: bool) -> str:
-    place = report.slowest.position
-    where = "at the start" if place is None else f"at {place}"
+    where = position_text(report.slowest.position)
     done = "became" if is_applied else "would become"
     end = "" if is_applied else "; no event was changed, --apply does it"
     return (
         f"{report.events} events {done} {report.records} compacted events, in"
-        f" {report.segments} segments; the slowest reader is {report.slowest.name!r}, {where}{end}"
+        f" {report.segments} segments; the slowest reader is {report.slowest.name!r},"
+        f" at {where}{end}"
     )

@@ -74,7 +74,17 @@ class Worker:
             Hindered: If the next tick may do better.
             click.ClickException: If it will not.
         """
-        with _told_apart(), self.database.opened() as db:
+        try:
+            self._drain_all()
+        except Hindered:
+            if not self._is_to_stop():  # else it did not get its turn, and does not want it
+                raise
+
+    def _is_to_stop(self) -> bool:
+        return self.wait(0.0)
+
+    def _drain_all(self) -> None:
+        with _told_apart(), self.database.opened(is_enough=self._is_to_stop) as db:
             names = self.names or [projection.name for projection in db.projections()]
             if not names:
                 raise failure(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ from skillstat_agg.backends.postgres._names import Names
 from skillstat_agg.backends.postgres._running import run
 from skillstat_agg.backends.postgres._schema import SCHEMA, has_tables
 from skillstat_agg.cli._errors import failure
+from skillstat_agg.cli._patience import never
 from skillstat_agg.errors import (
     HistoryChangedError,
     SchemaError,
@@ -96,7 +97,11 @@ class Server:
         return f"postgresql://{place} schema {self.schema!r}"
 
     @contextmanager
-    def opened(self) -> Iterator[OpenedServer]:
+    def opened(
+        self,
+        *,
+        is_enough: Callable[[], bool] = never,  # noqa: ARG002 - waits are for one commit, or segment
+    ) -> Iterator[OpenedServer]:
         """Give a connection to a schema that has tables of ours."""
         with self.created() as opened:
             if not _has_tables(opened):

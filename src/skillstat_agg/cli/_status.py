@@ -9,11 +9,14 @@ from typing import TypeAlias
 import click
 
 from skillstat_agg import Lag, Note, lag
+from skillstat_agg._events import position_text
 from skillstat_agg.cli._database import Database, chosen_projections
 from skillstat_agg.cli._options import database_options, example, json_option, projection_option
 from skillstat_agg.cli._output import Cell, print_json, print_table
 
 Facts: TypeAlias = dict[str, object]
+
+POSITIONS = ("position", "frontier")
 
 
 @click.command(
@@ -75,7 +78,11 @@ def _table(found: Sequence[Facts]) -> tuple[list[str], list[list[Cell]]]:
     """Return names and rows of the table: a column for each projection."""
     limits = [facts["is_capped"] for facts in found]
     shown = [
-        {_label(name): _cell(fact) for name, fact in facts.items() if name != "is_capped"}
+        {
+            _label(name): _cell(fact) if name not in POSITIONS else str(fact or position_text(None))
+            for name, fact in facts.items()
+            if name != "is_capped"
+        }
         for facts in found
     ]
     for facts, is_capped in zip(shown, limits, strict=True):

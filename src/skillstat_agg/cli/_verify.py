@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import suppress
 
 import click
 
@@ -17,8 +16,6 @@ from skillstat_agg import (
     verify_fully,
     verify_sample,
 )
-from skillstat_agg._folding import retire_readers
-from skillstat_agg._verifying import VERIFY
 from skillstat_agg.cli._database import Database, Opened, chosen_projection
 from skillstat_agg.cli._options import (
     database_options,
@@ -28,7 +25,6 @@ from skillstat_agg.cli._options import (
     projection_option,
 )
 from skillstat_agg.cli._output import Cell, note, print_json, print_table, progress
-from skillstat_agg.errors import SkillstatError
 
 DIFFERS = 3
 """The exit code where a difference was found."""
@@ -106,10 +102,7 @@ def _fully(db: Opened, projection: Projection, page: int, limit: int) -> VerifyR
     with progress("verifying", total=total or None) as show:
         try:
             return verify_fully(db.events(), stats, page=page, limit=limit, on_progress=show)
-        except KeyboardInterrupt:
-            with suppress(SkillstatError):  # the next one drops it otherwise
-                stats.discard(VERIFY)
-                retire_readers(db.events(), projection.name, VERIFY)
+        except KeyboardInterrupt:  # what was built is dropped by then
             raise click.ClickException(
                 "interrupted; what is shown is as it was, and nothing was compared"
             ) from None

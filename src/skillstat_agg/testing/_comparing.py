@@ -14,7 +14,7 @@ import attrs
 from skillstat_agg._buckets import Granularity, start_of
 from skillstat_agg._commits import CHECKSUM_RANGE, Cursor
 from skillstat_agg._effects import Carried
-from skillstat_agg._events import Event, Place, RecordedEvent
+from skillstat_agg._events import Event, Place, RecordedEvent, events_in
 from skillstat_agg._projections import Projection
 from skillstat_agg._stores import Totals
 from skillstat_agg.testing._handles import Committed, Handle
@@ -184,7 +184,7 @@ def _compare_quarantine(
     client: Handle, cursor: Cursor, parked: Sequence[RecordedEvent], *, may_move: bool
 ) -> None:
     """Check that what the table cannot count of what was folded lies in quarantine."""
-    expect("the cursor's number of parked events", len(parked), cursor.parked)
+    expect("the cursor's number of parked events", events_in(parked), cursor.parked)
     quarantine = client.stats.quarantine(limit=EVERYTHING)
     if quarantine.cursor != cursor and may_move:
         return  # a commit has landed in between

@@ -17,6 +17,7 @@ from skillstat_agg._events import (
     MIN_INTEGER,
     check_skill_id,
     checked_skill_ids,
+    events_in,
 )
 from skillstat_agg._generations import (
     Comparison,
@@ -231,7 +232,7 @@ class MemoryStatsStore:
         for each, rows in stats.rollups.items():
             for row in rows.values():
                 _add(controls, f"{each.value}.", row)
-        return Sums(cursor=stats.cursor, controls=controls, parked=len(stats.parked))
+        return Sums(cursor=stats.cursor, controls=controls, parked=events_in(stats.parked))
 
     def building(self, name: str, /) -> MemoryStatsStore:
         """Return what is built under a name: see ``GenerationStore.building``."""
@@ -434,7 +435,7 @@ def _without(stats: Stats, skill_id: str, at: datetime) -> Stats:
         attrs.evolve(
             stats.cursor,
             controls=controls,
-            parked=stats.cursor.parked - len(stats.parked) + len(parked),
+            parked=stats.cursor.parked - events_in(stats.parked) + events_in(parked),
             revision=stats.cursor.revision + 1,
             updated_at=at,
         ),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from skillstat_agg._commits import Cursor
 from skillstat_agg._events import MAX_INTEGER, RecordedEvent
 from skillstat_agg.backends._records import parked_event
-from skillstat_agg.backends.postgres._arrays import texts
+from skillstat_agg.backends.postgres._arrays import integers, texts
 from skillstat_agg.backends.postgres._names import Names, Query
 from skillstat_agg.backends.postgres._schema import Steps
 
@@ -20,16 +20,18 @@ def parking(names: Names, cursor: Cursor, events: Sequence[RecordedEvent]) -> St
         return
     yield Query(
         f"INSERT INTO {names['skillstat_parked']}"
-        " (projection, building, position, skill_id, kind, recorded)"
-        " SELECT %s, %s, position, skill_id, kind, recorded"
-        " FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY"
-        " AS given (position, skill_id, kind, recorded, number) ORDER BY number",
+        " (projection, building, position, skill_id, kind, events, recorded)"
+        " SELECT %s, %s, position, skill_id, kind, events, recorded"
+        " FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[])"
+        " WITH ORDINALITY AS given (position, skill_id, kind, events, recorded, number)"
+        " ORDER BY number",
         (
             cursor.projection,
             cursor.building,
             texts(str(each.position) for each in events),
             texts(each.event.skill_id for each in events),
             texts(each.event.kind for each in events),
+            integers(each.count for each in events),
             texts(each.to_json() for each in events),
         ),
     )
@@ -83,7 +85,7 @@ def dropping_parked(names: Names, cursor: Cursor, skill_id: str) -> Steps[int]:
         return 0
     (number,) = yield Query(
         f"WITH gone AS (DELETE FROM {names['skillstat_parked']} WHERE {_OF} AND skill_id = %s"
-        " RETURNING number) SELECT json_build_array(count(*))::text FROM gone",
+        " RETURNING events) SELECT json_build_array(coalesce(sum(events), 0))::text FROM gone",
         (cursor.projection, cursor.building, skill_id),
     )
     return int(number)
@@ -94,7 +96,7 @@ def count_of_parked(names: Names) -> str:
 
     It takes a projection and a building as parameters.
     """
-    return f"(SELECT count(*) FROM {names['skillstat_parked']} WHERE {_OF})"
+    return f"(SELECT coalesce(sum(events), 0) FROM {names['skillstat_parked']} WHERE {_OF})"
 
 
 def moving_parked(names: Names, built: Cursor) -> Steps[None]:

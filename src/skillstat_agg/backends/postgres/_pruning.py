@@ -68,25 +68,47 @@ def registering(names: Names, reader: str, at_us: int) -> Steps[None]:
 
 
 def reporting(names: Names, reader: str, place: Place, at_us: int) -> Steps[None]:
-    """Move a reader on to a place: see ``PruneStore.report``."""
+    """Move a reader on to a place: see ``PruneStore.report``.
+
+    One that is not known is put there, under the lock that registering takes: a compaction that
+    has looked at the readers would pass it.
+    """
+    answer = yield _moving_on(names, reader, place, at_us)
+    check_place(answer, place)
+    if not answer["is_there"]:
+        yield BEGIN
+        # By itself: the statement behind it sees what a compaction has left.
+        yield Query(
+            f"SELECT 'null' FROM pg_advisory_xact_lock_shared({_LOCK_KEY})", (names.schema,)
+        )
+        yield Query(
+            f"INSERT INTO {names['skillstat_readers']} (reader, reported_at_us) VALUES (%s, %s)"
+            " ON CONFLICT DO NOTHING",
+            (reader, at_us),
+        )
+        answer = yield _moving_on(names, reader, place, at_us)
+        check_place(answer, place)
+        yield COMMIT
+
+
+def _moving_on(names: Names, reader: str, place: Place, at_us: int) -> Query:
+    """Return the statement that moves a reader that is there, if the log has this place."""
     xid, seq = start_of_read(place)
-    log = names["skillstat_events"]
+    readers, log = names["skillstat_readers"], names["skillstat_events"]
     mark = f"(SELECT fingerprint FROM {log} WHERE xid = %s::text::xid8 AND seq = %s)"
-    answer = yield Query(
+    return Query(
         f"""
         WITH {_here(names)}, told AS (
-            INSERT INTO {names["skillstat_readers"]} AS there (reader, xid, seq, reported_at_us)
-            SELECT %s, %s::text::xid8, %s, %s FROM here
-            WHERE is_home AND version = {VERSION} AND epoch = %s AND {mark} = %s
-            ON CONFLICT (reader) DO UPDATE
-            SET xid = excluded.xid, seq = excluded.seq, reported_at_us = excluded.reported_at_us
-            WHERE there.xid IS NULL OR (there.xid, there.seq) < (excluded.xid, excluded.seq)
+            UPDATE {readers} SET xid = given.xid, seq = given.seq, reported_at_us = %s
+            FROM here, (SELECT %s::text::xid8 AS xid, %s::bigint AS seq) AS given
+            WHERE reader = %s AND is_home AND version = {VERSION} AND epoch = %s AND {mark} = %s
+            AND ({readers}.xid IS NULL OR ({readers}.xid, {readers}.seq) < (given.xid, given.seq))
         )
-        SELECT json_build_object('log', (SELECT row_to_json(here) FROM here), 'mark', {mark})::text
+        SELECT json_build_object('log', (SELECT row_to_json(here) FROM here), 'mark', {mark},
+            'is_there', EXISTS (SELECT FROM {readers} WHERE reader = %s))::text
         """,
-        (reader, xid, seq, at_us, place.epoch, xid, seq, place.fingerprint, xid, seq),
+        (at_us, xid, seq, reader, place.epoch, xid, seq, place.fingerprint, xid, seq, reader),
     )
-    check_place(answer, place)
 
 
 def retiring(names: Names, reader: str) -> Steps[bool]:

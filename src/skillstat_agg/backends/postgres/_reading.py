@@ -69,11 +69,25 @@ def ranking(names: Names, projection: Projection, order: Order, limit: int) -> S
 
     The sums of the database are exact, of any size.
     """
-    record = yield from cursor(names, projection)
-    stored = check_readable(record, projection)
+    while True:
+        before = yield from cursor(names, projection)
+        stored = check_readable(before, projection)
+        if order.over is not None and not order.over.numbers:
+            return Ranked(cursor=before, rows=())
+        answer = yield _ranks(names, projection, stored, order, limit)
+        record = _record(names, answer, projection)
+        if record.table == before.table:  # nobody has taken the stats over in between
+            return Ranked(
+                cursor=record,
+                rows=tuple((skill, tuple(row)) for skill, *row in answer["rows"] or ()),
+            )
+
+
+def _ranks(
+    names: Names, projection: Projection, stored: Projection, order: Order, limit: int
+) -> Query:
+    """Return the statement for the first skills; what *stored* does not count is 0."""
     over = order.over
-    if over is not None and not over.numbers:
-        return Ranked(cursor=record, rows=())
     there = stored.counters if over is None else stored.columns
     columns = {name: quoted(name) if name in there else "0" for name in order.names}
     sums = columns if over is None else {name: f"sum({each})" for name, each in columns.items()}
@@ -92,8 +106,7 @@ def ranking(names: Names, projection: Projection, order: Order, limit: int) -> S
     # No counter and no column begins with an underscore.
     aliases = {name: f"_{number}" for number, name in enumerate(sums)}
     selected = ", ".join(f"{each} AS {aliases[name]}" for name, each in sums.items())
-    # What a table that grew since has more is not asked for, and what is asked for stays.
-    answer = yield Query(
+    return Query(
         _answering(
             names,
             ", 'rows', (SELECT json_agg(json_build_array(skill_id,"
@@ -102,12 +115,6 @@ def ranking(names: Names, projection: Projection, order: Order, limit: int) -> S
             f" ORDER BY {_by(order, sums)} LIMIT %s) AS _first)",
         ),
         (projection.name, names.building, *values, min(limit, MAX_INTEGER)),
-    )
-    record = _record(names, answer, projection)
-    check_readable(record, projection)
-    return Ranked(
-        cursor=record,
-        rows=tuple((skill, tuple(row)) for skill, *row in answer["rows"] or ()),
     )
 
 

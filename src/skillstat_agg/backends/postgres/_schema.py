@@ -204,6 +204,7 @@ def cursor_tables(names: Names) -> Iterable[str]:
     position text COLLATE "C" NOT NULL,
     skill_id text COLLATE "C" NOT NULL,
     kind text COLLATE "C" NOT NULL,
+    events bigint NOT NULL,
     recorded text NOT NULL,
     UNIQUE (projection, building, position)
 )"""

@@ -10,8 +10,9 @@ from skillstat_agg._events import RecordedEvent
 from skillstat_agg.backends._records import parked_event
 
 _PARK = """
-    INSERT INTO main.skillstat_parked (projection, building, position, skill_id, kind, recorded)
-    VALUES (?, ?, ?, ?, ?, ?)
+    INSERT INTO main.skillstat_parked (
+        projection, building, position, skill_id, kind, events, recorded)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 _OF = "projection = ? AND building = ?"
 
@@ -27,6 +28,7 @@ def park(sql: sqlite3.Cursor, cursor: Cursor, events: Iterable[RecordedEvent]) -
                 str(each.position),
                 each.event.skill_id,
                 each.event.kind,
+                each.count,
                 each.to_json(),
             )
             for each in events
@@ -61,17 +63,17 @@ def drop_parked(sql: sqlite3.Cursor, cursor: Cursor, skill_id: str) -> int:
     """Take what a skill has out of quarantine; return how many events that were."""
     if cursor.parked == 0:
         return 0
-    sql.execute(
-        f"DELETE FROM main.skillstat_parked WHERE {_OF} AND skill_id = ?",
-        (cursor.projection, cursor.building, skill_id),
-    )
-    return sql.rowcount
+    which = f"main.skillstat_parked WHERE {_OF} AND skill_id = ?"
+    key = (cursor.projection, cursor.building, skill_id)
+    (number,) = sql.execute(f"SELECT coalesce(sum(events), 0) FROM {which}", key).fetchone()
+    sql.execute(f"DELETE FROM {which}", key)
+    return int(number)
 
 
 def count_parked(sql: sqlite3.Cursor, cursor: Cursor) -> int:
     """Return how many events lie in the quarantine of a set of numbers."""
     (number,) = sql.execute(
-        f"SELECT count(*) FROM main.skillstat_parked WHERE {_OF}",
+        f"SELECT coalesce(sum(events), 0) FROM main.skillstat_parked WHERE {_OF}",
         (cursor.projection, cursor.building),
     ).fetchone()
     return int(number)

@@ -165,6 +165,7 @@ TABLES = {
             position TEXT NOT NULL,
             skill_id TEXT NOT NULL,
             kind TEXT NOT NULL,
+            events INTEGER NOT NULL CHECK (typeof(events) = 'integer'),
             recorded TEXT NOT NULL,
             UNIQUE (projection, building, position)
         )

@@ -27,6 +27,7 @@ PARKED = "an event was parked"
 TAUGHT = "an event that lay in quarantine was counted"
 LEFT = "an event stayed in quarantine when others were counted"
 FORGOTTEN = "a skill was forgotten that had, or got, something to park"
+STANDS_FOR_MORE = "a compacted event was parked that stands for several"
 
 PARK = Uncountable.PARK
 
@@ -481,6 +482,39 @@ def quarantine_15(case: AnyCase) -> None:
         case.settle(projection)
 
 
+LATER = Projection("later_stats", SKILL_STATS.kinds)
+LATER_WAVES = Projection("later_stats", WAVES.kinds)
+"""The table of a projection that is declared later, and of the newer program."""
+
+
+@check(
+    "QUARANTINE-16",
+    "quarantined",
+    "what lies in quarantine is as many events as it stands for",
+    witness=STANDS_FOR_MORE,
+    needs=["prune"],
+)
+def quarantine_16(case: AnyCase) -> None:
+    """Parked events are made small without their quarantine; a later projection parks sums."""
+    writer, old = case.client("w", WRITERS), case.client("old")
+    writer.append(*(case.event(skill_id, "wave") for skill_id in "aab"), *case.downloads("a"))
+    old.drain(uncountable=PARK)
+    old.prunes()
+    old.log.compact(before=None, limit=100)
+    later = case.client("later", LATER)
+    later.drain(page=case.pick(1, 10), uncountable=PARK)
+    case.saw(STANDS_FOR_MORE)
+    case.observe(LATER)
+    if old.has_generations:
+        case.expect("differences", (), old.verify_fully().differences)
+    if later.has_sums:
+        case.expect("events in quarantine, by their sum", 3, later.stats.sums().parked)
+    if case.maybe():
+        case.pick(later, old).forget("a")
+        case.observe(LATER)
+    case.settle(case.pick(LATER, LATER_WAVES))
+
+
 CHECKS = (
     quarantine_01,
     quarantine_02,
@@ -497,4 +531,5 @@ CHECKS = (
     quarantine_13,
     quarantine_14,
     quarantine_15,
+    quarantine_16,
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from skillstat_agg._compacting import Segment
-from skillstat_agg.errors import StoreBusyError
+from skillstat_agg._events import Place
+from skillstat_agg.errors import HistoryChangedError, StoreBusyError
 from skillstat_agg.testing._checks import AnyCase, check
 from skillstat_agg.testing._clients import SteppedEvents, SteppedStats, give_way
 from skillstat_agg.testing._comparing import cells_of
@@ -215,6 +218,43 @@ def prune_21(case: AnyCase) -> None:
     case.settle(HOURLY)
 
 
+@check(
+    "PRUNE-25",
+    "slowest_reader",
+    "a reader that only reports in the middle of a compaction is not passed by it",
+    witness=MOVED_INSIDE,
+    needs=["prune", "io"],
+)
+def prune_25(case: AnyCase) -> None:
+    """A reader that is not known reports a place at any point of a compaction, or is refused."""
+    worker, late = case.client("fold"), case.client("late")
+    worker.append(*case.downloads("aabab"))
+    worker.drain(page=3, max_events=3)
+    place = worker.stats.cursor().place
+    assert place is not None
+    worker.drain()
+    reported: list[Place] = []
+
+    async def report(log: SteppedEvents, _stats: SteppedStats) -> None:
+        await give_way()
+        with suppress(StoreBusyError, HistoryChangedError):
+            await log.report("late", place)
+            reported.append(place)
+
+    case.play(
+        case.client("p").pruning(limit=100),
+        late.doing(report),
+        switches=0,
+        inside=1,
+        into=("compact",),
+        look=False,
+    )
+    for one in reported:
+        page = worker.events.read(one, limit=1)
+        case.expect(f"events that are read after {one.position}", 1, len(page.events))
+    case.settle()
+
+
 CHECKS = (
     prune_15,
     prune_16,
@@ -223,4 +263,5 @@ CHECKS = (
     prune_19,
     prune_20,
     prune_21,
+    prune_25,
 )

@@ -16,6 +16,8 @@ from skillstat_agg.backends.memory._database import Stats
 from skillstat_agg.testing.gallery._frame import BrokenStore
 from skillstat_agg.testing.gallery._stats_steps import OpenStats, with_stats, with_stats_and_io
 
+_NONE = "no public report was found"
+
 
 class _OpenQuarantine(OpenStats):
     """The stats store in memory, whose rows in quarantine can be put there by hand."""
@@ -211,6 +213,14 @@ class NotesLooks(_OpenQuarantine):
         return super().quarantine(limit=limit)
 
 
+class CountsRows(_OpenQuarantine):
+    """Takes the number of rows in quarantine for that of the events."""
+
+    def _apply(self, commit: Commit) -> CommitResult:
+        result = super()._apply(commit)
+        return self._record(result, parked=len(self._stats().parked))
+
+
 STORES = (
     BrokenStore(
         name="parks in another transaction",
@@ -245,7 +255,7 @@ STORES = (
         name="parks before comparing",
         mistake="The event goes to a dead-letter queue first, so that it cannot be lost. A worker"
         " that loses the race has put it there as well, and it lies there twice.",
-        reported=("no public report was found",),
+        reported=(_NONE,),
         row="B5, C1",
         breaks=("compare_and_set", "quarantined", "atomic", "forgotten", "expired"),
         killer="QUARANTINE-05",
@@ -256,7 +266,7 @@ STORES = (
         name="keeps what was taught",
         mistake="What a larger table can count is added to the numbers, and its rows stay in"
         " quarantine, to be looked at: the next table counts them again.",
-        reported=("no public report was found",),
+        reported=(_NONE,),
         row="B5",
         breaks=("quarantined", "compare_and_set", "forgotten", "expired"),
         killer="QUARANTINE-06",
@@ -267,7 +277,7 @@ STORES = (
         name="counts what was taught at each start",
         mistake="A migration counts what was parked of a new kind, and the record keeps the old"
         " table until the first commit, which counts it again.",
-        reported=("no public report was found",),
+        reported=(_NONE,),
         row="B5, L7",
         breaks=(
             "quarantined",
@@ -285,7 +295,7 @@ STORES = (
         name="takes over without counting",
         mistake="A migration stores the larger table, and what was parked of its new kinds is no"
         " concern of a migration: no commit will ever look for it.",
-        reported=("no public report was found",),
+        reported=(_NONE,),
         row="B5, L7",
         breaks=("quarantined", "compare_and_set", "forgotten", "expired"),
         killer="QUARANTINE-06",
@@ -296,7 +306,7 @@ STORES = (
         name="counts what was taught in another transaction",
         mistake="The rows leave quarantine, and are counted as if they had just been appended: a"
         " worker that dies in between has thrown them away.",
-        reported=("no public report was found",),
+        reported=(_NONE,),
         row="B5, A5",
         breaks=("atomic",),
         killer="QUARANTINE-08",
@@ -307,7 +317,7 @@ STORES = (
         name="forget keeps what is parked",
         mistake="The numbers of a skill are deleted, and what it has in quarantine is not thought"
         " of: a table that knows the kind brings the skill back.",
-        reported=("no public report was found",),
+        reported=(_NONE,),
         row="L9, B5",
         breaks=("forgotten",),
         killer="QUARANTINE-09",
@@ -318,7 +328,7 @@ STORES = (
         name="parks what is forgotten",
         mistake="The deltas of forgotten skills are left out, and what is to be parked goes in as"
         " it is.",
-        reported=("no public report was found",),
+        reported=(_NONE,),
         row="L9, B5",
         breaks=("forgotten",),
         killer="QUARANTINE-09",
@@ -329,7 +339,7 @@ STORES = (
         name="parks a part of the event",
         mistake="Skill, kind and numbers are kept, which is all that counting takes. Who looks into"
         " the quarantine cannot say where an event came from.",
-        reported=("no public report was found",),
+        reported=(_NONE,),
         row="B5",
         breaks=("quarantined", "atomic", "compare_and_set", "only_real_changes", "forgotten"),
         killer="QUARANTINE-10",
@@ -340,7 +350,7 @@ STORES = (
         name="quarantine in the order of texts",
         mistake="Positions are the key of the table of parked events, as texts: 10 stands before"
         " 9, and a limit leaves out what should come first.",
-        reported=("no public report was found",),
+        reported=(_NONE,),
         row="P4",
         breaks=("quarantined",),
         killer="QUARANTINE-10",
@@ -351,7 +361,7 @@ STORES = (
         name="one quarantine for all projections",
         mistake="What one projection cannot count lies in a table that has no column for the"
         " projection, and every other one finds it there.",
-        reported=("no public report was found",),
+        reported=(_NONE,),
         row="B5, P1",
         breaks=("quarantined", "forgotten"),
         killer="QUARANTINE-12",
@@ -373,7 +383,7 @@ STORES = (
         name="notes who looked",
         mistake="Each look into the quarantine is written down in the record, for an audit: a"
         " worker that looks whether a larger table teaches something writes every time.",
-        reported=("no public report was found",),
+        reported=(_NONE,),
         row="O9, P6",
         breaks=(
             "only_real_changes",
@@ -386,5 +396,17 @@ STORES = (
         killer="QUARANTINE-13",
         remedy="write nothing when nothing has changed",
         harness=with_stats(NotesLooks),
+    ),
+    BrokenStore(
+        name="counts the rows of the quarantine",
+        mistake="The record says how many rows lie in quarantine. A compacted event is one of them,"
+        " whatever it stands for: numbers that were made before the log was pruned differ from"
+        " those that are made anew.",
+        reported=(_NONE,),
+        row="B5, P17",
+        breaks=("quarantined",),
+        killer="QUARANTINE-16",
+        remedy="add up RecordedEvent.count of the parked rows",
+        harness=with_stats(CountsRows, further=True, prunes=True),
     ),
 )

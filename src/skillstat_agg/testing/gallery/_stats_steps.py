@@ -137,11 +137,14 @@ def _nothing() -> None:
     """Let nobody move."""
 
 
-def with_stats(kind: type[OpenStats], *, further: bool = False, boards: bool = False) -> AnyHarness:
+def with_stats(
+    kind: type[OpenStats], *, further: bool = False, boards: bool = False, prunes: bool = False
+) -> AnyHarness:
     """Return a harness whose clients have stats stores of this class."""
     return broken(
         further=further,
         boards=boards,
+        prunes=prunes,
         stats=lambda there, setting: kind(
             setting.projection, there, clock=setting.clock, io=_nothing
         ),
