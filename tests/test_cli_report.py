@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import attrs
+import psycopg
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -33,8 +35,9 @@ from skillstat_agg.cli._file import File
 from skillstat_agg.cli._output import visible
 from skillstat_agg.cli._report import _reading
 from skillstat_agg.cli._report._charts import SPARK_HEIGHT, axis_top, brief, height, outline
-from skillstat_agg.cli._report._page import id_parts, shown_id
+from skillstat_agg.cli._report._page import packed
 from skillstat_agg.cli._report._reading import Wanted, read_report
+from skillstat_agg.cli._report._texts import id_parts, shown_id
 from skillstat_agg.cli._report._values import LONG_WAIT
 from tests.command_line import fail, run, succeed
 from tests.logs import NOON, download
@@ -114,10 +117,10 @@ def test_the_page_holds_what_was_counted(db, path, out):
     assert "skills 2 downloads 3 stars 0" in page.text
     assert data["columns"] == ["downloads", "installs"]
     assert data["days"][::29] == ["2026-01-31", "2026-03-01"]
-    assert [
-        (skill, totals[0], [sum(days) for days in by_column])
-        for skill, totals, by_column in data["skills"]
-    ] == [("mail", 1, [1, 0]), ("pdf", 2, [2, 0])]
+    assert [(skill, totals[0], days) for skill, totals, days in data["skills"]] == [
+        ("mail", 1, [[[29], 1], [[30]]]),
+        ("pdf", 2, [[[29], 2], [[30]]]),
+    ]
 
 
 def test_nothing_in_the_database_is_changed(db, path, out):
@@ -331,6 +334,22 @@ def test_it_is_the_same_on_a_server(postgres: Server, tmp_path):
     assert "Verified: no difference Every event is counted" in ours.text
 
 
+def test_events_that_wait_for_a_transaction_are_said_with_whom_they_wait_for(postgres: Server):
+    log = "occurred_at,skill_id\n2026-03-01T12:00:00Z,pdf\n"
+    with fresh_database(postgres) as conninfo:
+        url = url_of(conninfo)
+        succeed("init", "--db", url)
+        with psycopg.connect(conninfo, application_name="<b>nightly") as holder:
+            holder.execute("SELECT pg_current_xact_id()")
+            succeed("append", "--db", url, "--default-kind", "download", stdin=log)
+            succeed("drain", "--db", url)
+
+            text = read(url).text
+
+    assert "1 event held back" in text
+    assert re.search(r"they wait for transactions that are still open: .*<b>nightly", text)
+
+
 # What it takes
 
 
@@ -483,6 +502,17 @@ def test_an_id_is_text_and_escapes_and_nothing_else(skill_id):
     if not isinstance(parts, str):
         assert all(part.isprintable() for part in parts)
         assert all(part.startswith("\\") for part in parts[1::2])
+
+
+@given(values=st.lists(st.one_of(st.just(0), integers)))
+def test_packed_numbers_come_back_from_json_as_they_were(values):
+    """Large ones are text, since a script would round them."""
+    found = json.loads(json.dumps(packed(values)))
+
+    unpacked = [[0] * each[0] if isinstance(each, list) else [int(each)] for each in found]
+    assert [value for run in unpacked for value in run] == values
+    assert all(abs(each) < 2**53 for each in found if isinstance(each, int))
+    assert not any(isinstance(one, list) and two == 0 for one, two in pairwise(found))
 
 
 def test_an_error_counts_only_while_something_is_left_to_do(db, path):

@@ -41,16 +41,17 @@ def outline(values: Sequence[int]) -> str:
 
 
 def axis_top(values: Sequence[int]) -> int:
-    """Return where the axis of a chart ends: an even number of one digit, or 10, and zeros.
+    """Return where the axis of a chart ends: a round number of which half is whole.
 
-    >>> [axis_top([most]) for most in (0, 1, 3, 9, 10, 11, 99, 4_001)]
-    [2, 2, 4, 10, 10, 20, 100, 6000]
+    >>> [axis_top([most]) for most in (0, 1, 3, 9, 10, 11, 25, 99, 4_001)]
+    [2, 2, 4, 10, 10, 20, 30, 100, 5000]
     """
     most = max(values, default=0)
     scale = 1
     while most > 10 * scale:
         scale *= 10
-    return next(step * scale for step in (2, 4, 6, 8, 10) if step * scale >= most)
+    steps = (2, 4, 6, 8, 10) if scale == 1 else (2, 3, 4, 5, 6, 8, 10)
+    return next(step * scale for step in steps if step * scale >= most)
 
 
 def brief(value: int) -> str:

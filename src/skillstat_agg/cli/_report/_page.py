@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import groupby
+from operator import not_
 
 import attrs
 from jinja2 import Environment, StrictUndefined, Template
@@ -23,6 +23,16 @@ from skillstat_agg.cli._report._charts import (
     brief,
     height,
     outline,
+)
+from skillstat_agg.cli._report._texts import (
+    id_parts,
+    moment,
+    name_label,
+    score_name,
+    shown_id,
+    shown_number,
+    span,
+    spark_title,
 )
 from skillstat_agg.cli._report._values import Days, Numbers, Report, SkillRow
 
@@ -78,7 +88,7 @@ class Spark:
 
 
 @attrs.frozen(kw_only=True)
-class Place:
+class Standing:
     """One skill on a board.
 
     Attributes:
@@ -101,17 +111,17 @@ class Board:
     Attributes:
         name: What it is ordered by.
         is_of_days: Whether it is over the days of the report; else it is over all time.
-        places: The skills, the first first.
+        standings: The skills, the first first.
     """
 
     name: str
     is_of_days: bool
-    places: tuple[Place, ...]
+    standings: tuple[Standing, ...]
 
     @property
     def is_drawn(self) -> bool:
         """Whether its skills have small charts."""
-        return any(place.spark is not None for place in self.places)
+        return any(each.spark is not None for each in self.standings)
 
 
 def page(report: Report) -> str:
@@ -179,8 +189,8 @@ def _board(projection: Projection, numbers: Numbers, board: Leaderboard) -> Boar
     return Board(
         name=name,
         is_of_days=board.order.over is not None,
-        places=tuple(
-            Place(
+        standings=tuple(
+            Standing(
                 rank=entry.rank,
                 skill_id=entry.skill_id,
                 score=entry.scores[0],
@@ -202,33 +212,14 @@ def _spark(name: str, row: SkillRow | None, order: Order, projection: Projection
     )
 
 
-def spark_title(skill_id: str, name: str, values: Sequence[int]) -> str:
-    """Return in words what a small chart shows.
-
-    >>> spark_title("pdf", "downloads", [0, 1_200, 3])
-    'pdf: downloads by day, 3 days, at most 1,200'
-    """
-    days = "1 day" if len(values) == 1 else f"{len(values)} days"
-    return f"{visible(skill_id)}: {name_label(name)} by day, {days}, at most {max(0, *values):,}"
-
-
-def score_name(weights: Mapping[str, int]) -> str:
-    """Return a score as it is written on the command line.
-
-    >>> score_name({"installs": 3, "downloads": 1})
-    '3*installs+downloads'
-    """
-    return "+".join(name if weight == 1 else f"{weight}*{name}" for name, weight in weights.items())
-
-
 # What the script reads
 
 
 def island(projection: Projection, numbers: Numbers) -> Mapping[str, object]:
     """Return the data of the table of skills, for its script.
 
-    A skill is a list: its id as `id_parts`, its counters, and for each column its days. All are
-    signed, and in the order of the ids.
+    A skill is a list: its id as `id_parts`, its counters, and for each column its days as
+    `packed`. All are signed, and in the order of the ids.
     """
     return {
         "counters": projection.counters,
@@ -236,27 +227,23 @@ def island(projection: Projection, numbers: Numbers) -> Mapping[str, object]:
         "days": numbers.days.names,
         "covered": [numbers.days.covered.start, numbers.days.covered.stop],
         "skills": [
-            [id_parts(row.skill_id), _exact(row.totals), list(map(_exact, row.days))]
+            [id_parts(row.skill_id), _exact(row.totals), list(map(packed, row.days))]
             for row in numbers.skills
         ],
     }
 
 
-def id_parts(skill_id: str) -> str | list[str]:
-    r"""Return an id as a script shows it: plain text, or plain text and escapes by turns.
+def packed(values: Sequence[int]) -> list[int | str | list[int]]:
+    """Return whole numbers without loss, and in the place of several zeros a list of how many.
 
-    >>> id_parts("pdf"), id_parts("a\x1b\nb")
-    ('pdf', ['a', '\\x1b\\n', 'b'])
+    >>> packed([0, 0, 0, 7, 0, 2**53])
+    [[3], 7, 0, '9007199254740992']
     """
-    return skill_id if skill_id.isprintable() else [text for text, _ in _by_turns(skill_id)]
-
-
-def _by_turns(text: str) -> Iterator[tuple[str, bool]]:
-    """Return the parts of *text* and whether each is an escape, a plain one first."""
-    if not text[:1].isprintable():
-        yield "", False
-    for is_plain, chars in groupby(text, str.isprintable):
-        yield visible("".join(chars)), not is_plain
+    found: list[int | str | list[int]] = []
+    for is_zero, run in groupby(_exact(values), not_):
+        numbers = list(run)
+        found += [[len(numbers)]] if is_zero and len(numbers) > 1 else numbers
+    return found
 
 
 def _exact(values: Sequence[int]) -> list[int | str]:
@@ -293,56 +280,3 @@ def _part(name: str) -> Markup:
 def _digest(text: str) -> str:
     """Return the digest by which a page's policy allows the script or style *text*."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def shown_number(value: int) -> Markup:
-    """Return a sum as people see it; one below 0 says what is stored.
-
-    >>> print(shown_number(1_234), shown_number(-3))
-    1,234 <abbr title="stored as -3">0</abbr>
-    """
-    if value < 0:
-        return Markup('<abbr title="stored as {:,}">0</abbr>').format(value)
-    return Markup(f"{value:,}")
-
-
-def shown_id(skill_id: str) -> Markup:
-    r"""Return an id, set apart from the direction of the text around it.
-
-    >>> print(shown_id("<b>\x1b"))
-    <bdi>&lt;b&gt;<i class="escape">\x1b</i></bdi>
-    """
-    parts = (
-        Markup('<i class="escape">{}</i>').format(text) if is_escape else Markup.escape(text)
-        for text, is_escape in _by_turns(skill_id)
-    )
-    return Markup("<bdi>{}</bdi>").format(Markup("").join(parts))
-
-
-def name_label(name: str) -> str:
-    """Return the name of a counter or column as words."""
-    return name.replace("_", " ")
-
-
-def moment(at: datetime) -> str:
-    """Return a time as the page writes it: to the minute, in UTC.
-
-    >>> from datetime import timezone
-    >>> moment(datetime(2026, 3, 1, 12, 0, 59, tzinfo=timezone.utc))
-    '2026-03-01 12:00 UTC'
-    """
-    return at.isoformat(" ")[:16] + " UTC"
-
-
-def span(length: timedelta) -> str:
-    """Return a length of time in its largest unit, rounded down.
-
-    >>> span(timedelta(seconds=59)), span(timedelta(minutes=90)), span(timedelta(days=3))
-    ('59 seconds', '1 hour', '3 days')
-    """
-    seconds = length // timedelta(seconds=1)
-    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
-        if seconds >= size:
-            number = seconds // size
-            return f"1 {unit}" if number == 1 else f"{number:,} {unit}s"
-    return f"{seconds} second{'' if seconds == 1 else 's'}"

@@ -10,8 +10,14 @@
   const exact = (value) => (typeof value === "string" ? BigInt(value) : value);
   const shown = (value) => (value < 0 ? 0 : value);
   const grouped = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, ",");
-  const sum = (values) => {
-    const total = values.reduce((so_far, value) => so_far + BigInt(value), 0n);
+  // Of several zeros in a row only the number stands there, in a list.
+  const unpacked = (days) =>
+    days.flatMap((day) => (Array.isArray(day) ? Array(day[0]).fill(0) : [exact(day)]));
+  const sum = (days) => {
+    const total = days.reduce(
+      (before, day) => (Array.isArray(day) ? before : before + BigInt(day)),
+      0n,
+    );
     const number = Number(total);
     return Number.isSafeInteger(number) ? number : total;
   };
@@ -21,7 +27,7 @@
     parts: typeof parts === "string" ? [parts] : parts,
     text: (typeof parts === "string" ? parts : parts.join("")).normalize().toLowerCase(),
     totals: totals.map(exact),
-    days: days.map((values) => values.map(exact)),
+    days,
     sums: days.map(sum),
     place,
   }));
@@ -68,7 +74,7 @@
   const height = (value, top) =>
     value > 0 ? Number((BigInt(value) * BigInt(SPARK_HEIGHT) + top - 1n) / top) : 0;
   const spark = (skill, n, classes) => {
-    const values = skill.days[n];
+    const values = unpacked(skill.days[n]);
     const top = values.reduce((most, value) => (value > most ? value : most), 0);
     const steps = values.map(
       (value, place) => `V${SPARK_HEIGHT - height(value, BigInt(top))}H${place + 1}`,
@@ -128,10 +134,11 @@
     const head = element("tr", "", heading("day (UTC)", "col"));
     for (const column of data.columns) head.append(heading(label(column), "col", "number"));
     const body = element("tbody");
+    const byDay = skill.days.map(unpacked);
     data.days.forEach((day, place) => {
       const isKnown = place >= data.covered[0] && place < data.covered[1];
       const line = element("tr", "", heading(day, "row"));
-      for (const values of skill.days) {
+      for (const values of byDay) {
         line.append(element("td", "number", isKnown ? number(values[place]) : "–"));
       }
       body.append(line);
