@@ -60,11 +60,6 @@ class SkillRow:
     totals: tuple[int, ...]
     days: tuple[tuple[int, ...], ...]
 
-    @property
-    def sums(self) -> tuple[int, ...]:
-        """What each column comes to over all days."""
-        return tuple(map(sum, self.days))
-
 
 @attrs.frozen(kw_only=True)
 class Numbers:
