@@ -16,7 +16,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks import appends, boards, drains, memory, operating, postgres
+from benchmarks import appends, boards, drains, memory, operating, postgres, reports
 from benchmarks.figures import Figure, Setting
 from benchmarks.logs import rows, write_log
 
@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Iterator[Figure]]] = {
     "prune": operating.pruning,
     "board": boards.of_a_week,
     "page-of-results": boards.of_a_page,
+    "report": reports.of_many_skills,
     "postgres-drain": postgres.against_statement,
     "postgres-append": postgres.against_bare_statements,
     "postgres-writers": postgres.beside_a_drain,

@@ -66,6 +66,10 @@ OTHERS = {
     "testing._pytest": OF_THE_CORE | {"pytest"},
     "testing._schedules": OF_THE_CORE | {"hypothesis"},
     "cli": OF_THE_CORE | {"click", "rich"},
+    "cli._report._page": OF_THE_CORE | {"jinja2", "markupsafe"},
+    "cli._report._texts": OF_THE_CORE | {"markupsafe"},
+    "cli._report._command": OF_THE_CORE | {"click"},
+    "cli._report": OF_THE_CORE,
     "cli._server": OF_THE_CORE | {"psycopg"},
 }
 

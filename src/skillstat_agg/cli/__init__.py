@@ -4,7 +4,7 @@ try:
     from skillstat_agg.cli._main import main
 except ModuleNotFoundError as error:
     missing = (error.name or "").partition(".")[0]
-    if missing not in {"click", "rich"}:
+    if missing not in {"click", "jinja2", "rich"}:
         raise
     raise SystemExit(
         f"Error: the command line needs {missing}: install skillstat-agg[cli]"

@@ -76,7 +76,7 @@ def _range(days: int | None, hours: int | None, until: datetime | None) -> Bucke
     return None
 
 
-def _scores(
+def read_scores(
     _ctx: click.Context, _param: click.Parameter, values: Sequence[str]
 ) -> list[Mapping[str, int]]:
     """Return scores: each a name, or weights as in ``3*installs+downloads``."""
@@ -106,7 +106,7 @@ def _score(text: str) -> Mapping[str, int]:
 @projection_option
 @click.option(
     "--by",
-    callback=_scores,
+    callback=read_scores,
     multiple=True,
     required=True,
     metavar="SCORE",

@@ -20,6 +20,7 @@ from skillstat_agg.cli._prune import prune_log
 from skillstat_agg.cli._quarantine import quarantine
 from skillstat_agg.cli._readers import readers
 from skillstat_agg.cli._rebuild import rebuild_numbers
+from skillstat_agg.cli._report._command import report_numbers
 from skillstat_agg.cli._run import run
 from skillstat_agg.cli._status import status
 from skillstat_agg.cli._verify import verify_numbers
@@ -47,6 +48,7 @@ class _Commands(click.Group):
         leaderboard,
         series,
         quarantine,
+        report_numbers,
         expire_rollups,
         verify_numbers,
         rebuild_numbers,
