@@ -48,6 +48,7 @@ MODULES = {
     "_owners": ["owner_totals"],
     "_lag": ["lag"],
     "_fresh": ["fresh_totals", "fresh_rollups", "_tail", "wait_until_folded"],
+    "_adopting": ["adopt", "check_adoptable"],
     "_correcting": ["reconcile", "_numbers", "_moved"],
     "_hydrating": ["hydrate"],
 }

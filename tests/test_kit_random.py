@@ -54,6 +54,16 @@ def test_a_late_commit_that_is_stepped_over_is_found():
     assert "lost" in result.failure.events
 
 
+@pytest.mark.parametrize(
+    "name", ["parks nowhere", "prunes what is to be kept", "rebuild keeps the cursor"]
+)
+def test_what_operators_do_is_drawn_as_well(name):
+    """Stores that go wrong only where something is parked, pruned or rebuilt."""
+    store = next(one for one in BROKEN_STORES if one.name == name)
+
+    assert run_random(store.harness, examples=200).status is Status.FAILED
+
+
 def test_what_was_found_is_small_and_replays_without_hypothesis():
     """The trail of a failure belongs to the check, like one of the sweep."""
     harness = broken("repeats deltas")

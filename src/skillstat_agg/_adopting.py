@@ -1,4 +1,7 @@
-"""Counts of another mechanism, taken over as events; import the names from `skillstat_agg`."""
+"""Counts of another mechanism, taken over as events; import the names from `skillstat_agg`.
+
+`skillstat_agg.aio._adopting` is its twin for asynchronous stores.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from skillstat_agg._deltas import deltas_of
 from skillstat_agg._events import Event, Place, Position, checked_skill_ids
 from skillstat_agg._folding import DEFAULT_PAGE
 from skillstat_agg._projections import Projection
+from skillstat_agg._rebuilding import check_same_log
 from skillstat_agg._stores import Counters, EventStore, StatsStore
 from skillstat_agg._tallies import Tally
 from skillstat_agg.errors import AdoptionRefusedError, EventIdConflictError
@@ -108,7 +112,7 @@ def opening_events(
         skill_id=opened[0].skill_id,
         kind=adopted_kind(projection),
         occurred_at=at,
-        event_id=_mark_id(projection),
+        event_id=mark_id(projection),
         deltas={"events": len(opened), "digest": _digest(opened)},
         note=note,
     )
@@ -170,7 +174,7 @@ def adopt(
     try:
         appended = events.append([*opened, *queued])
     except EventIdConflictError as error:
-        if _mark_id(projection) not in error.event_ids:
+        if mark_id(projection) not in error.event_ids:
             raise
         raise AdoptionRefusedError(
             projection.name, "others were adopted before, and what is in the log stays"
@@ -193,7 +197,7 @@ def check_adoptable(events: EventStore, stats: StatsStore) -> None:
     """
     projection = stats.projection
     check_correctable(projection, projection.counters[0])
-    events.read(stats.cursor().place, limit=1)
+    check_same_log(events, stats)
     place: Place | None = None
     first: Position | None = None
     while True:
@@ -273,7 +277,7 @@ def _totals(
                 skill_id=skill_id,
                 kind=opening_kind(projection, counter),
                 occurred_at=at,
-                event_id=derived_id(_mark_id(projection), name, skill_id, counter),
+                event_id=derived_id(mark_id(projection), name, skill_id, counter),
                 deltas={BY: number},
                 note=note,
             )
@@ -291,14 +295,15 @@ def _rollups(
                     kind=kind,
                     occurred_at=start,
                     event_id=derived_id(
-                        _mark_id(projection), name, skill_id, column, start.isoformat()
+                        mark_id(projection), name, skill_id, column, start.isoformat()
                     ),
                     deltas={BY: number},
                     note=note,
                 )
 
 
-def _mark_id(projection: Projection) -> str:
+def mark_id(projection: Projection) -> str:
+    """Return the id of the event that says that a projection has adopted."""
     return f"adopt/{projection.name}"
 
 

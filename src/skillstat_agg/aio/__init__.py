@@ -5,6 +5,7 @@ calls are awaited. The text of the functions is that of the synchronous ones wit
 ``await``, and a test holds the two equal, module by module.
 """
 
+from skillstat_agg.aio._adopting import adopt, check_adoptable
 from skillstat_agg.aio._badges import BadgeStore
 from skillstat_agg.aio._boards import publish, read_board, read_on
 from skillstat_agg.aio._correcting import reconcile
@@ -54,6 +55,8 @@ __all__ = [
     "StatsStore",
     "SumStore",
     "TallyStore",
+    "adopt",
+    "check_adoptable",
     "drain",
     "expire",
     "fold_page",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from time import monotonic, sleep
-from typing import Any, Self
+from typing import Any, Self, cast
 
 STEP_SECONDS = 0.2
 """How long SQLite waits at a time."""
@@ -26,20 +26,19 @@ def never() -> bool:
 class PatientCursor(sqlite3.Cursor):
     """A cursor of a `PatientConnection`."""
 
-    connection: PatientConnection
-
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
         """Execute a statement, which waits as its connection does.
 
         Raises:
             sqlite3.OperationalError: If the database is still busy in the end.
         """
-        until = monotonic() + self.connection.seconds
+        waiting = cast(PatientConnection, self.connection)
+        until = monotonic() + waiting.seconds
         while True:
             try:
                 return super().execute(sql, parameters)
             except sqlite3.OperationalError as error:
-                if not _may_pass(error) or self.connection.is_enough() or monotonic() >= until:
+                if not _may_pass(error) or waiting.is_enough() or monotonic() >= until:
                     raise
             sleep(_PAUSE_SECONDS)
 

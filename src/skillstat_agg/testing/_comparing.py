@@ -141,9 +141,9 @@ def compare_stats(
     stored = client.stats.projection
     if cursor.table != stored.table:
         stored = _projection_of(cursor.table)
-    forgotten = _forgotten(committed, totals, [one.event for one in folded])
     counted = [one for one in folded if _is_counted(stored, one.event)]
     events = [one.event for one in counted]
+    forgotten = _forgotten(committed, client, totals, events, [one.event for one in folded])
     parked = [
         one
         for one in folded
@@ -223,11 +223,24 @@ def _kept_from(committed: Committed, cursor: Cursor) -> dict[Granularity, dateti
     return kept
 
 
-def _forgotten(committed: Committed, totals: Totals, folded: Iterable[Event]) -> set[str]:
-    """Return the skills that are forgotten; where only the store can know, it says so."""
+def _forgotten(
+    committed: Committed,
+    client: Handle,
+    totals: Totals,
+    counted: Iterable[Event],
+    folded: Iterable[Event],
+) -> set[str]:
+    """Return the skills that are forgotten; where only the store can know, it says so.
+
+    One that is counted has totals, unless it is forgotten; one that is only parked has none.
+    """
     if committed.forgetting:
-        gone = {event.skill_id for event in folded} - totals.keys()
-        committed.forgotten |= gone.intersection(committed.forgetting)
+        known = {event.skill_id for event in counted}
+        parked = {event.skill_id for event in folded} - known
+        gone = known.intersection(committed.forgetting) - totals.keys()
+        if unsure := parked.intersection(committed.forgetting) - committed.forgotten:
+            gone |= client.stats.forgotten(unsure)
+        committed.forgotten |= gone
     return committed.forgotten
 
 

@@ -436,9 +436,12 @@ class Handle:
         assert isinstance(stats, SteppedRetaining), "the store has no expire"
         return self._actor(self._expire(stats, before, granularity, limit))
 
-    def rebuilding(self, *, page: int = DEFAULT_PAGE) -> Actor[RebuildReport | None]:
+    def rebuilding(
+        self, *, page: int = DEFAULT_PAGE, uncountable: Uncountable = Uncountable.HALT
+    ) -> Actor[RebuildReport | None]:
         """Return an actor that rebuilds."""
-        return self.doing(partial(_rebuild, page=page))
+        self._log.parks |= uncountable is Uncountable.PARK
+        return self.doing(partial(_rebuild, page=page, uncountable=uncountable))
 
     def doing(
         self, steps: Callable[[SteppedEvents, SteppedStats], Coroutine[Waiting, None, T]]
@@ -535,9 +538,11 @@ async def _drain(
         return None
 
 
-async def _rebuild(events: SteppedEvents, stats: SteppedStats, page: int) -> RebuildReport | None:
+async def _rebuild(
+    events: SteppedEvents, stats: SteppedStats, page: int, uncountable: Uncountable
+) -> RebuildReport | None:
     try:
-        return await aio.rebuild(events, stats, page=page)
+        return await aio.rebuild(events, stats, page=page, uncountable=uncountable)
     except StoreBusyError:
         return None
 

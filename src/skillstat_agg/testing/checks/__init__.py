@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from skillstat_agg.testing._checks import Check
 from skillstat_agg.testing.checks import (
+    adopting,
     append,
     arguments,
     badges,
@@ -86,6 +87,7 @@ FAMILIES = (
     fresh,
     noting,
     correcting,
+    adopting,
     writers,
     boards,
     badges,

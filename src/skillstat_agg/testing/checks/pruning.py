@@ -140,7 +140,7 @@ def prune_02(case: AnyCase) -> None:
     if folded:
         slow.drain(page=4, max_events=folded)
     else:
-        slow.log.register(HOURLY.name)
+        slow.log.register(case.pick(HOURLY.name, f"{HOURLY.name}/rebuild/2"))
     before = case.log_of(fast)
     pruner, limit = case.vary(fast, slow), case.vary(2, 100)
     segments = _pruned(pruner, limit=limit)

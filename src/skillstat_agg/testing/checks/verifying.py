@@ -512,6 +512,12 @@ def verify_12(case: AnyCase) -> None:
     report = case.client("v2").verify_fully()
     case.expect("differences", (), report.differences)
     _check_nothing_left(case, worker, _built(case) - left)
+    for name in left:
+        worker.stats.discard(name)
+        anew = worker.stats.building(name)
+        drain(worker.events, anew)
+        case.expect("what is built anew under that name", worker.stats.totals(), anew.totals())
+        worker.stats.discard(name)
     case.settle()
 
 

@@ -7,6 +7,7 @@ let the same mistake pass in a real adapter. Neither Hypothesis nor pytest is ne
 from __future__ import annotations
 
 from skillstat_agg.testing.gallery import (
+    _adopting,
     _answers,
     _appends,
     _arguments,
@@ -98,5 +99,6 @@ BROKEN_STORES: tuple[BrokenStore, ...] = (
     *_sqlite_prunes.STORES,
     *_badges.STORES,
     *_sqlite_badges.STORES,
+    *_adopting.STORES,
 )
 """Every broken store, each with the law it breaks and the check that must fail for it."""

@@ -238,7 +238,7 @@ class TakesAnyName(OpenStats):
     """Takes whatever it is given for a name."""
 
     def building(self, name: str, /) -> MemoryStatsStore:
-        return super().building(name if name.isidentifier() else "other")
+        return super().building(name if name.replace("-", "").isidentifier() else "other")
 
 
 def _store(name: str, kind: type[OpenStats], **said: Any) -> BrokenStore:

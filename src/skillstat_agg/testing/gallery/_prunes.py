@@ -216,6 +216,13 @@ class SkipsBeginners(_Bounded):
         return [one for one in readers if one.position is not None] or readers
 
 
+class PassesBuilding(_Bounded):
+    """Waits for the projections that serve, and not for what is built beside them."""
+
+    def _looked_at(self, readers: Sequence[Reader]) -> Sequence[Reader]:
+        return [one for one in readers if "/" not in one.name]
+
+
 class NoReaderNoBound(_Bounded):
     """Without readers there is nothing to wait for."""
 
@@ -492,7 +499,7 @@ STORES = (
         "counts a compacted event once",
         "What was made small is one event. All totals that are made from now on are too low.",
         LosesCount,
-        ("same_sums", "kept_events", "slowest_reader", "whole_segments"),
+        ("same_sums", "kept_events", "slowest_reader", "whole_segments", "quarantined"),
         "PRUNE-01",
         "store how many events each one stands for, and count so many",
     ),
@@ -528,7 +535,7 @@ STORES = (
         "One compacted event a day is smaller than one an hour. A projection with rollups by"
         " the hour comes to other numbers.",
         ByTheDay,
-        ("same_sums", "kept_events", "slowest_reader", "whole_segments"),
+        ("same_sums", "kept_events", "slowest_reader", "whole_segments", "quarantined"),
         "PRUNE-01",
         "group by the finest bucket that any projection may have",
     ),
@@ -594,6 +601,15 @@ STORES = (
         "never touch a segment again",
         reported=("JasperFx/fisher#199",),
         row="L13",
+    ),
+    _store(
+        "prunes past what is built",
+        "Readers are the projections. A rebuild that reads the log meanwhile, under a name of its"
+        " own, finds its place gone, and begins anew each time.",
+        PassesBuilding,
+        ("slowest_reader",),
+        "PRUNE-02",
+        "wait for every reader of the list, whatever it is called",
     ),
     _store(
         "prunes event ids",

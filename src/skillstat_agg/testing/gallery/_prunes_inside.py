@@ -119,7 +119,7 @@ STORES = (
         "What stands for the events is there before they are gone. Who reads in between, and"
         " all after a crash, count them twice.",
         InsertsThenDeletes,
-        ("whole_segments",),
+        ("whole_segments", "slowest_reader"),
         "PRUNE-20",
         "delete and insert in one transaction",
         "A1",
