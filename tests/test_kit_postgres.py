@@ -22,6 +22,7 @@ sites = Sites()
 refused = sites.harness()
 waiting = sites.harness(waits=True)
 refused_async = sites.harness(is_async=True, io=False)
+refused_async_io = sites.harness(is_async=True)
 waiting_async = sites.harness(is_async=True, waits=True)
 
 EXAMPLES = 25
@@ -39,11 +40,11 @@ test_sync_waiting = conformance_tests(
 test_async = conformance_tests(
     refused_async, checks=[check for check in CHECKS if "io" not in check.needs]
 )
+test_async_io = conformance_tests(
+    refused_async_io, checks=[check for check in CHECKS if "io" in check.needs]
+)
 test_async_waiting = conformance_tests(
-    waiting_async,
-    checks=[
-        check for check in CHECKS if "io" in check.needs or check.family in (*IN_THE_WAY, "FORGET")
-    ],
+    waiting_async, checks=[check for check in CHECKS if check.family in (*IN_THE_WAY, "FORGET")]
 )
 
 

@@ -112,11 +112,12 @@ def correct_02(case: AnyCase) -> None:
     if case.pick(*case.scope((False,), (False, True))):
         one.drain()
     found: list[Reconciliation] = []
+    switches, deaths = case.pick(*case.scope(((1, 0), (0, 1)), ((3, 1),)))
     case.play(
         _reconciling(case, one, found),
         _reconciling(case, two, found),
-        switches=case.scope(1, 3),
-        deaths=1,
+        switches=switches,
+        deaths=deaths,
         look=False,
     )
     if sum(bool(outcome.corrected) for outcome in found) == 2:

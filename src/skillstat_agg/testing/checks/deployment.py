@@ -55,7 +55,7 @@ def deploy_01(case: AnyCase) -> None:
     )
     new = case.client("new again", NEW)
     new.append(case.event("c"), case.event("b", "comment", at=NOON.replace(day=2)))
-    new.drain(page=case.pick(1, 10))
+    new.drain(page=case.pick(*case.scope((10,), (1, 10))))
     new.append(*case.downloads("a"))
     cursor = new.stats.cursor()
     case.expect("the table of the cursor record", NEW.table, cursor.table)

@@ -42,7 +42,7 @@ def forget_07(case: AnyCase) -> None:
     """The client dies at any point of its forget; others go on, and one of them repeats it."""
     worker, two = case.client("fold"), case.client("fetches", FETCHES)
     worker.append(*case.downloads("aba"))
-    worker.drain(page=1, max_events=case.pick(None, 1))
+    worker.drain(page=1, max_events=case.pick(*case.scope((1,), (None, 1))))
     two.drain()
     case.play(
         case.client("f").forgetting("a"),
@@ -78,7 +78,7 @@ def forget_09(case: AnyCase) -> None:
     case.play(
         case.client("f").forgetting("a"),
         other,
-        switches=1,
+        switches=case.scope(0, 1),
         inside=1,
         into=("forget",),
         look=False,

@@ -81,10 +81,10 @@ def quarantine_01(case: AnyCase) -> None:
     before, after = case.pick(
         *case.scope(((0, 1), (2, 1), (2, 0)), ((0, 0), (0, 1), (1, 1), (2, 0)))
     )
-    odd = [odd_event(case) for _ in range(case.pick(1, 2))]
+    odd = [odd_event(case) for _ in range(case.vary(1, 2))]
     writer.append(*case.downloads("ab"[:before]), *odd, *case.downloads("c" * after))
-    page = case.pick(*case.scope((1, 10), (1, 2, 3, 10)))
-    if case.maybe():
+    page = case.vary(1, *case.scope((10,), (2, 3, 10)))
+    if case.vary(True, False):
         case.play(worker.draining(page=page, uncountable=PARK), switches=0)
     else:
         report = worker.drain(page=page, uncountable=PARK)
@@ -129,11 +129,12 @@ def quarantine_03(case: AnyCase) -> None:
     """Two workers park what they meet, and one of them dies."""
     writer, one = case.client("w", WRITERS), case.client("f1")
     writer.append(*case.downloads("a"), case.event("a", "wave"), case.event("b", "wave"))
+    switches, deaths = case.pick(*case.scope(((1, 0), (0, 1)), ((2, 1),)))
     case.play(
         one.draining(page=case.pick(*case.scope((2,), (1, 2))), uncountable=PARK),
         case.client("f2").draining(page=3, uncountable=PARK),
-        switches=case.scope(1, 2),
-        deaths=1,
+        switches=switches,
+        deaths=deaths,
     )
     case.settle()
     case.saw(PARKED)
@@ -274,7 +275,7 @@ async def _deploy(case: AnyCase) -> None:
 def quarantine_08(case: AnyCase) -> None:
     """The new worker dies, or its I/O fails, in the middle of the commit that takes over."""
     writer, _ = _with_waves(case)
-    writer.append(*case.downloads("a" * case.pick(0, 1)))
+    writer.append(*case.downloads("a" * case.pick(*case.scope((1,), (0, 1)))))
     dies = case.maybe()
     case.play(
         case.client("new", WAVES).draining(uncountable=PARK),
@@ -321,7 +322,7 @@ def quarantine_09(case: AnyCase) -> None:
         recorded = worker.stats.cursor().dropped.get("forgotten", 0)
         case.expect("events dropped, by the cursor record", late, recorded)
     case.observe()
-    case.settle(case.pick(SKILL_STATS, WAVES))
+    case.settle(case.pick(*case.scope((WAVES,), (SKILL_STATS, WAVES))))
 
 
 @check(
@@ -362,16 +363,16 @@ def quarantine_11(case: AnyCase) -> None:
     """A skill is forgotten beside a worker that parks, in every order of their calls."""
     writer, worker = case.client("w", WRITERS), case.client("fold")
     writer.append(case.event("a", "wave"), *case.downloads("b"), case.event("a", "wave"))
-    if case.maybe():
+    if case.vary(False, True):
         worker.drain(page=1, max_events=1, uncountable=PARK)
     case.play(
-        worker.draining(page=case.pick(1, 3), uncountable=PARK),
+        worker.draining(page=case.vary(1, 3), uncountable=PARK),
         case.client("f").forgetting("a"),
         switches=2,
     )
     case.saw(FORGOTTEN)
     writer.append(case.event("a", "wave"), case.event("b", "wave"))
-    case.settle(case.pick(SKILL_STATS, WAVES))
+    case.settle(case.vary(WAVES, SKILL_STATS))
 
 
 @check(

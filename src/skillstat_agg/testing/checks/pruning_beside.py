@@ -57,11 +57,12 @@ def prune_16(case: AnyCase) -> None:
     worker = case.client("fold")
     worker.append(*case.downloads("aaba"))
     worker.drain(page=2, max_events=2)
+    switches, deaths = case.pick(*case.scope(((1, 0), (0, 1)), ((2, 1),)))
     case.play(
         case.client("p").pruning(limit=2),
         case.client("f").draining(page=2, quiet=ALL),
-        switches=case.scope(1, 2),
-        deaths=1,
+        switches=switches,
+        deaths=deaths,
     )
     case.observe()
     again = case.client("again")
@@ -134,7 +135,7 @@ def prune_19(case: AnyCase) -> None:
     worker.append(*case.downloads("aabab"))
     worker.drain()
     case.play(
-        case.client("p").pruning(limit=case.pick(3, 100)),
+        case.client("p").pruning(limit=case.pick(*case.scope((3,), (3, 100)))),
         switches=0,
         deaths=1,
         into=("compact", "report", "readers"),
