@@ -34,7 +34,11 @@ HARNESSES: Mapping[str, Sequence[AnyHarness]] = {
     "SQLite": [harnesses.sqlite, test_conformance.waiting, test_conformance.lazy],
     "SQLite, async": [harnesses.sqlite_async, test_conformance.async_with_io],
     "PostgreSQL": [test_kit_postgres.refused, test_kit_postgres.waiting],
-    "PostgreSQL, async": [test_kit_postgres.refused_async, test_kit_postgres.waiting_async],
+    "PostgreSQL, async": [
+        test_kit_postgres.refused_async,
+        test_kit_postgres.refused_async_io,
+        test_kit_postgres.waiting_async,
+    ],
 }
 """The harnesses that reach each backend."""
 

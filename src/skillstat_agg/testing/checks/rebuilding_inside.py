@@ -120,9 +120,7 @@ def rebuild_16(case: AnyCase) -> None:
         with suppress(StoreBusyError, GenerationBehindError):
             await stats.swap("x")
 
-    case.play(
-        builder.doing(swap), worker.doing(fold), switches=1, inside=1, into=("swap",)
-    )
+    case.play(builder.doing(swap), worker.doing(fold), switches=1, inside=1, into=("swap",))
     if folded:
         count = worker.stats.cursor().count
         case.expect("events that serve, as it was told", folded[0], count)
