@@ -172,7 +172,7 @@ def fence_06(case: AnyCase) -> None:
     one, two = case.client("f1"), case.client("f2")
     one.append(*case.downloads("ab"))
     case.play(
-        one.draining(page=1),
+        one.draining(page=1, max_events=case.scope(1, None)),
         two.draining(),
         switches=case.scope(1, 2),
         inside=1,

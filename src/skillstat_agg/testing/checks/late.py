@@ -200,12 +200,12 @@ def late_08(case: AnyCase) -> None:
     opened = [case.client(name).begin() for name in ("w1", "w2", "w3")]
     waiting = list(opened)
     for skill_id in "abc":
-        waiting.pop(case.trail.choose(len(waiting))).append(*case.downloads(skill_id))
+        waiting.pop(case.vary(*range(len(waiting)))).append(*case.downloads(skill_id))
         other.append(*case.downloads("d"))
     case.saw(THREE)
-    rolled_back = case.pick(None, *case.scope(opened[:1], opened))
+    rolled_back = case.vary(None, *opened)
     while opened:
-        held = opened.pop(case.trail.choose(len(opened)))
+        held = opened.pop(case.pick(*range(len(opened))))
         if held is rolled_back:
             held.rollback()
         else:

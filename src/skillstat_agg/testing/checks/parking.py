@@ -177,7 +177,7 @@ def quarantine_05(case: AnyCase) -> None:
     case.play(
         one.draining(page=case.pick(*case.scope((1,), (1, 3))), uncountable=PARK),
         case.client("f2").draining(page=2, uncountable=PARK),
-        switches=case.scope(2, 3),
+        switches=case.scope(1, 3),
     )
     case.saw(PARKED)
     case.settle()

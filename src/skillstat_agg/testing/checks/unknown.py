@@ -120,12 +120,13 @@ def unknown_05(case: AnyCase) -> None:
 
         return worker.doing(land)
 
+    inside, faults = case.pick(*case.scope(((1, 0), (0, 1)), ((1, 1),)))
     case.play(
         committing(one),
         committing(two),
         switches=0,
-        faults=1,
-        inside=1,
+        faults=faults,
+        inside=inside,
         into=("commit",),
         look=False,
     )

@@ -374,7 +374,7 @@ def verify_08(case: AnyCase) -> None:
         case.client("f").forgetting("a"),
         case.client("v2").doing(_verify),
     )
-    beside = case.pick(*others)
+    beside = case.pick(*case.scope(others[:2], others))
 
     async def keep(events: SteppedEvents, stats: SteppedStats) -> None:
         reports.extend(await _verify(events, stats))
