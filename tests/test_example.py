@@ -233,6 +233,32 @@ def test_what_can_be_no_title_is_refused(service, title):
     assert service.ask("GET", "/skills/untitled").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"title": "\\ud800"}',
+        b'{"title": "\xed\xa0\x80"}',
+        b'{"\\ud800": 1}',
+        b'{"title": NaN}',
+        b'{"title": 1e999}',
+        b'{"title": "' + b"x" * 100_000 + b'"}',
+        b'{"title": ',
+        b"NaN",
+        b"",
+    ],
+    ids=lambda body: repr(body[:20]),
+)
+def test_a_body_that_no_answer_could_repeat_is_refused(service, body):
+    """By a short answer that says where the fault is."""
+    kind = {"Content-Type": "application/json"}
+    answer = service.ask("PUT", "/skills/untitled", content=body, headers=kind)
+
+    assert answer.status_code == 422
+    assert all(fault["loc"][0] == "body" and fault["msg"] for fault in answer.json()["detail"])
+    assert len(answer.content) < 1_000
+    assert service.ask("GET", "/skills/untitled").status_code == 404
+
+
 @pytest.mark.parametrize("key", ["", "x" * 201])
 def test_what_can_be_no_key_is_refused(service, key):
     answer = service.ask("POST", "/skills/any/downloads", headers={"Idempotency-Key": key})
