@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from skillstat_agg._badges import Badge, BadgeKind
 from skillstat_agg._buckets import from_microseconds, microseconds
 from skillstat_agg._commits import Cursor
+from skillstat_agg._compacting import Reader
 from skillstat_agg._events import Place, Position, RecordedEvent
 from skillstat_agg.errors import InvalidEventError, SchemaError, UnreadableEventError
 
@@ -95,6 +96,19 @@ def parked_event(projection: str, recorded: str) -> RecordedEvent:
             f"an event in the quarantine of projection {projection!r} was changed by other"
             f" hands: {error}"
         ) from error
+
+
+def reader_of(name: str, position: Position | None, reported_at_us: int) -> Reader:
+    """Return a reader of the log, as its row says.
+
+    Raises:
+        SchemaError: If other hands have changed the time of its report.
+    """
+    try:
+        reported_at = from_microseconds(reported_at_us)
+    except (TypeError, OverflowError) as error:
+        raise SchemaError(f"the reader {name!r} was changed by other hands: {error}") from error
+    return Reader(name=name, position=position, reported_at=reported_at)
 
 
 def tables_of(projection: str, building: str = "", generation: int = 0) -> str:
