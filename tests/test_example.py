@@ -425,6 +425,24 @@ def test_a_busy_file_is_answered_with_come_again(tmp_path):
         assert shown(service, "pdf")["totals"]["stars"] == 1
 
 
+def test_a_locked_table_is_answered_with_come_again(tmp_path, postgres):
+    """As an ALTER TABLE locks it; once that is over, the same request succeeds."""
+    with (
+        new_place("postgres", tmp_path, postgres) as place,
+        serving(place, tmp_path / "log") as service,
+        psycopg.connect(place) as db,
+    ):
+        register(service, "pdf")
+        db.execute("LOCK TABLE skillstat.skillstat_events, stars")
+        busy = [service.ask("PUT", "/skills/pdf/stars/ann"), service.ask("GET", "/health")]
+        db.rollback()
+
+        answered = {(each.status_code, each.headers.get("Retry-After")) for each in busy}
+        assert answered == {(503, "1")}
+        assert changed(service, "PUT", "/skills/pdf/stars/ann")
+        assert shown(service, "pdf")["totals"]["stars"] == 1
+
+
 def test_a_server_that_is_away_is_answered_with_come_again(tmp_path, postgres):
     """And all goes on once it is back."""
     with (
