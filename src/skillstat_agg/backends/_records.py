@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 from skillstat_agg._badges import Badge, BadgeKind
-from skillstat_agg._buckets import from_microseconds, microseconds
+from skillstat_agg._buckets import Granularity, from_microseconds, microseconds, start_of
 from skillstat_agg._commits import Cursor
 from skillstat_agg._compacting import Reader
 from skillstat_agg._events import Place, Position, RecordedEvent
@@ -109,6 +110,21 @@ def reader_of(name: str, position: Position | None, reported_at_us: int) -> Read
     except (TypeError, OverflowError) as error:
         raise SchemaError(f"the reader {name!r} was changed by other hands: {error}") from error
     return Reader(name=name, position=position, reported_at=reported_at)
+
+
+def stored_start(bucket: int, granularity: Granularity) -> datetime:
+    """Return when a bucket begins whose number stands in a row.
+
+    Raises:
+        SchemaError: If other hands have written one beyond the years 1 to 9999.
+    """
+    try:
+        return start_of(bucket, granularity)
+    except OverflowError as error:
+        raise SchemaError(
+            f"a rollup was changed by other hands: {granularity.value} {bucket}, counted from 1970,"
+            " is in no year; rebuild the numbers"
+        ) from error
 
 
 def tables_of(projection: str, building: str = "", generation: int = 0) -> str:
