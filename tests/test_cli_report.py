@@ -39,6 +39,7 @@ from skillstat_agg.cli._report._page import packed
 from skillstat_agg.cli._report._reading import Wanted, read_report
 from skillstat_agg.cli._report._texts import id_parts, shown_id
 from skillstat_agg.cli._report._values import LONG_WAIT
+from skillstat_agg.cli._report._writing import write_whole
 from tests.command_line import fail, run, succeed
 from tests.logs import NOON, download
 from tests.postgres_server import Server, fresh_database
@@ -458,6 +459,17 @@ def test_what_interrupts_the_writing_leaves_the_former_page(db, path, out, monke
     assert fail("report", "--db", path, "--days", 1, out) == "interrupted; no page was written"
     assert out.read_bytes() == former
     assert sorted(os.listdir(out.parent)) == ["report.html", "stats.db"]
+
+
+def test_what_cannot_be_written_is_told_by_its_own_name(tmp_path):
+    """Also where the draft beside it can be neither made nor removed."""
+    (tmp_path / "file").touch()
+    target = tmp_path / "file" / "report.html"
+
+    with pytest.raises(NotADirectoryError) as raised:
+        write_whole(target, b"")
+
+    assert raised.value.filename == str(target)
 
 
 # Pure parts

@@ -233,6 +233,32 @@ def test_what_can_be_no_title_is_refused(service, title):
     assert service.ask("GET", "/skills/untitled").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"title": "\\ud800"}',
+        b'{"title": "\xed\xa0\x80"}',
+        b'{"\\ud800": 1}',
+        b'{"title": NaN}',
+        b'{"title": 1e999}',
+        b'{"title": "' + b"x" * 100_000 + b'"}',
+        b'{"title": ',
+        b"NaN",
+        b"",
+    ],
+    ids=lambda body: repr(body[:20]),
+)
+def test_a_body_that_no_answer_could_repeat_is_refused(service, body):
+    """By a short answer that says where the fault is."""
+    kind = {"Content-Type": "application/json"}
+    answer = service.ask("PUT", "/skills/untitled", content=body, headers=kind)
+
+    assert answer.status_code == 422
+    assert all(fault["loc"][0] == "body" and fault["msg"] for fault in answer.json()["detail"])
+    assert len(answer.content) < 1_000
+    assert service.ask("GET", "/skills/untitled").status_code == 404
+
+
 @pytest.mark.parametrize("key", ["", "x" * 201])
 def test_what_can_be_no_key_is_refused(service, key):
     answer = service.ask("POST", "/skills/any/downloads", headers={"Idempotency-Key": key})
@@ -395,6 +421,24 @@ def test_a_busy_file_is_answered_with_come_again(tmp_path):
         assert (busy.status_code, busy.headers["Retry-After"]) == (503, "1")
         assert "locked" not in busy.text
         assert read.status_code == 200
+        assert changed(service, "PUT", "/skills/pdf/stars/ann")
+        assert shown(service, "pdf")["totals"]["stars"] == 1
+
+
+def test_a_locked_table_is_answered_with_come_again(tmp_path, postgres):
+    """As an ALTER TABLE locks it; once that is over, the same request succeeds."""
+    with (
+        new_place("postgres", tmp_path, postgres) as place,
+        serving(place, tmp_path / "log") as service,
+        psycopg.connect(place) as db,
+    ):
+        register(service, "pdf")
+        db.execute("LOCK TABLE skillstat.skillstat_events, stars")
+        busy = [service.ask("PUT", "/skills/pdf/stars/ann"), service.ask("GET", "/health")]
+        db.rollback()
+
+        answered = {(each.status_code, each.headers.get("Retry-After")) for each in busy}
+        assert answered == {(503, "1")}
         assert changed(service, "PUT", "/skills/pdf/stars/ann")
         assert shown(service, "pdf")["totals"]["stars"] == 1
 

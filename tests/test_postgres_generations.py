@@ -13,11 +13,13 @@ import pytest
 from skillstat_agg import (
     RETIRED,
     SKILL_STATS,
+    Buckets,
     Effect,
     Granularity,
     Projection,
     drain,
     rebuild,
+    series,
     verify,
     verify_fully,
 )
@@ -99,6 +101,32 @@ def test_a_row_that_other_hands_have_changed_is_found_and_repaired(db, change, n
     assert verify_fully(log, stats).is_ok
     assert {skill: row["downloads"] for skill, row in stats.totals().items()} == {"a": 2, "b": 1}
     assert tables(db) == before
+
+
+@pytest.mark.parametrize("day", ["4000-01-01 BC", "99999-01-01"])
+def test_a_rollup_in_no_year_is_said_so_and_repaired(db, day):
+    """PostgreSQL has days that Python has not."""
+    log, stats = stores(db)
+    db.execute("UPDATE skillstat.skill_stats_daily SET day = %s::text::date", [day])
+
+    for read in (
+        lambda: verify_fully(log, stats),
+        lambda: series(stats, ["a"], Buckets.last(7, Granularity.DAY, NOON)),
+    ):
+        with pytest.raises(SchemaError, match="is in no year; rebuild"):
+            read()
+
+    rebuild(log, stats)
+    assert verify_fully(log, stats).is_ok
+
+
+def test_a_reader_that_somebody_changed_is_said_so(db):
+    """Its time is that of no year."""
+    log, _ = stores(db)
+    db.execute("UPDATE skillstat.skillstat_readers SET reported_at_us = 9223372036854775807")
+
+    with pytest.raises(SchemaError, match="the reader 'skill_stats' was changed by other hands"):
+        log.readers()
 
 
 def test_names_and_what_hangs_on_them_stay(db):

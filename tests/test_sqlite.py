@@ -27,6 +27,9 @@ from skillstat_agg import (
     TalliedPage,
     Tally,
     drain,
+    leaderboard,
+    rebuild,
+    verify_fully,
 )
 from skillstat_agg.backends.sqlite import (
     SQLiteEventStore,
@@ -679,6 +682,57 @@ def test_a_cursor_record_that_somebody_changed_is_said_so(db, damage):
 
     with pytest.raises(SchemaError, match="changed by other hands"):
         drain(*stores(db))
+
+
+@pytest.mark.parametrize("day", ["x", "0000-01-01", ""])
+def test_a_rollup_that_names_no_day_is_said_so_and_repaired(db, day):
+    """By a rebuild, which takes nothing from what is there."""
+    events, stats = stores(db)
+    events.append([download()])
+    drain(events, stats)
+    db.execute("UPDATE skill_stats_daily SET day = ?", [day])
+    db.commit()
+
+    with pytest.raises(SchemaError, match=f"{day!r} names no bucket; rebuild"):
+        verify_fully(events, stats)
+
+    rebuild(events, stats)
+    assert verify_fully(events, stats).is_ok
+
+
+def test_a_column_that_is_gone_is_no_number(db):
+    """SQLite takes a name in double quotes for a text where no column has it."""
+    events, stats = stores(db)
+    events.append([download()])
+    drain(events, stats)
+    db.execute("ALTER TABLE skill_stats_totals RENAME COLUMN stars TO likes")
+    db.commit()
+
+    for read in (stats.totals, stats.sums, lambda: leaderboard(stats, "stars")):
+        with pytest.raises(SchemaError, match="no such column: stars"):
+            read()
+
+
+@pytest.mark.parametrize("table", ["skill_stats_totals", "skill_stats_daily"])
+def test_what_is_no_text_is_no_skill(db, table):
+    """Numbers of bytes could not be sorted among those of texts."""
+    events, stats = stores(db)
+    events.append([download()])
+    drain(events, stats)
+
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        db.execute(f"UPDATE {table} SET skill_id = x'00'")
+
+
+def test_a_reader_that_somebody_changed_is_said_so(db):
+    """Its time is that of no year."""
+    events, _ = stores(db)
+    events.register("export")
+    db.execute("UPDATE skillstat_readers SET reported_at_us = 9223372036854775807")
+    db.commit()
+
+    with pytest.raises(SchemaError, match="the reader 'export' was changed by other hands"):
+        events.readers()
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5])

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from registry.changes import UnknownSkillError
@@ -52,6 +53,7 @@ def create_app(place: str, *, every: timedelta, admin_token: str) -> FastAPI:
 
     app = FastAPI(title="A registry of skills", lifespan=life)
     app.include_router(router)
+    app.add_exception_handler(RequestValidationError, _invalid)
     for error_type in STATUS:
         app.add_exception_handler(error_type, _refused)
     for error_type in UNAVAILABLE:
@@ -75,6 +77,14 @@ def from_environment() -> FastAPI:
         every=timedelta(seconds=float(given)),
         admin_token=os.environ.get("REGISTRY_ADMIN_TOKEN", ""),
     )
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    # FastAPI's own answer repeats what was sent, which need not be anything that JSON can hold
+    # (NaN, half of a surrogate pair), nor short.
+    assert isinstance(error, RequestValidationError)
+    detail = [{name: each[name] for name in ("type", "loc", "msg")} for each in error.errors()]
+    return JSONResponse({"detail": detail}, 422)
 
 
 async def _refused(_request: Request, error: Exception) -> JSONResponse:

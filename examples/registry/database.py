@@ -112,6 +112,7 @@ class PostgresDatabase:
             min_size=1,
             max_size=10,
             timeout=BUSY_SECONDS,
+            configure=_bound_waits,
             check=ConnectionPool.check_connection,  # the server may have restarted
             open=True,
         )
@@ -144,6 +145,14 @@ class PostgresDatabase:
             "skillstat.skill_stats_totals",
             lambda statement, values: db.execute(statement.replace("?", "%s").encode(), values),
         )
+
+
+def _bound_waits(db: psycopg.Connection) -> None:
+    """Let no statement wait for the locks of others longer than a request may; the default is ever.
+
+    On SQLite ``timeout`` does so.
+    """
+    db.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'".encode())
 
 
 Database: TypeAlias = SQLiteDatabase | PostgresDatabase

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 from skillstat_agg._badges import Badge, BadgeKind
-from skillstat_agg._buckets import from_microseconds, microseconds
+from skillstat_agg._buckets import Granularity, from_microseconds, microseconds, start_of
 from skillstat_agg._commits import Cursor
+from skillstat_agg._compacting import Reader
 from skillstat_agg._events import Place, Position, RecordedEvent
 from skillstat_agg.errors import InvalidEventError, SchemaError, UnreadableEventError
 
@@ -94,6 +96,34 @@ def parked_event(projection: str, recorded: str) -> RecordedEvent:
         raise SchemaError(
             f"an event in the quarantine of projection {projection!r} was changed by other"
             f" hands: {error}"
+        ) from error
+
+
+def reader_of(name: str, position: Position | None, reported_at_us: int) -> Reader:
+    """Return a reader of the log, as its row says.
+
+    Raises:
+        SchemaError: If other hands have changed the time of its report.
+    """
+    try:
+        reported_at = from_microseconds(reported_at_us)
+    except (TypeError, OverflowError) as error:
+        raise SchemaError(f"the reader {name!r} was changed by other hands: {error}") from error
+    return Reader(name=name, position=position, reported_at=reported_at)
+
+
+def stored_start(bucket: int, granularity: Granularity) -> datetime:
+    """Return when a bucket begins whose number stands in a row.
+
+    Raises:
+        SchemaError: If other hands have written one beyond the years 1 to 9999.
+    """
+    try:
+        return start_of(bucket, granularity)
+    except OverflowError as error:
+        raise SchemaError(
+            f"a rollup was changed by other hands: {granularity.value} {bucket}, counted from 1970,"
+            " is in no year; rebuild the numbers"
         ) from error
 
 

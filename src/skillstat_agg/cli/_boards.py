@@ -99,7 +99,7 @@ def _score(text: str) -> Mapping[str, int]:
     epilog=example(
         "skillstat leaderboard --db stats.db --by downloads",
         "skillstat leaderboard --db stats.db --by installs --by downloads --days 7 --limit 20",
-        "skillstat leaderboard --db stats.db --by 3*installs+downloads --days 7 --json",
+        "skillstat leaderboard --db stats.db --by '3*installs+downloads' --days 7 --json",
     )
 )
 @database_options

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from skillstat_agg._buckets import Granularity, start_of
+from skillstat_agg._buckets import Granularity
 from skillstat_agg._commits import Cursor, stored_projection
 from skillstat_agg._generations import (
     Comparison,
@@ -22,7 +22,7 @@ from skillstat_agg._generations import (
     swapped,
 )
 from skillstat_agg._projections import Projection
-from skillstat_agg.backends._records import record_of
+from skillstat_agg.backends._records import record_of, stored_start
 from skillstat_agg.backends.postgres._names import Names, Query, quoted
 from skillstat_agg.backends.postgres._parking import count_of_parked, moving_parked
 from skillstat_agg.backends.postgres._schema import (
@@ -383,7 +383,7 @@ class _Part:
             yield from row_differences(
                 self.name,
                 skill,
-                None if self.granularity is None else start_of(bucket, self.granularity),
+                None if self.granularity is None else stored_start(bucket, self.granularity),
                 self._row(theirs) if was_built else None,
                 self._row(mine) if serves else None,
             )

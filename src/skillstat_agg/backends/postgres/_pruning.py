@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from skillstat_agg._appending import drawn_fingerprints
-from skillstat_agg._buckets import from_microseconds, microseconds
+from skillstat_agg._buckets import microseconds
 from skillstat_agg._compacting import Reader, Segment, bound_of, compacted, first_part
 from skillstat_agg._events import MAX_INTEGER, Place, Position, RecordedEvent
-from skillstat_agg.backends._records import events_before_nonsense
+from skillstat_agg.backends._records import events_before_nonsense, reader_of
 from skillstat_agg.backends.postgres._log import (
     STORED,
     check_place,
@@ -126,11 +126,7 @@ def listing(names: Names) -> Steps[tuple[Reader, ...]]:
         f" ORDER BY reader), '[]')::text FROM {names['skillstat_readers']}"
     )
     return tuple(
-        Reader(
-            name=name,
-            position=None if xid is None else Position((int(xid), seq)),
-            reported_at=from_microseconds(at_us),
-        )
+        reader_of(name, None if xid is None else Position((int(xid), seq)), at_us)
         for name, xid, seq, at_us in rows
     )
 

@@ -14,6 +14,7 @@ from skillstat_agg._leaderboards import Order, Ranked
 from skillstat_agg._projections import Projection
 from skillstat_agg._ranges import Buckets
 from skillstat_agg._series import RollupsOf
+from skillstat_agg.backends._records import stored_start
 from skillstat_agg.backends.postgres._arrays import texts
 from skillstat_agg.backends.postgres._names import Names, Query, quoted
 from skillstat_agg.backends.postgres._schema import BEGIN, COMMIT, Steps
@@ -58,7 +59,10 @@ def rollups_of(
     for skill, at, row in answer.get("rows") or ():
         # Of a row as JSON, what the table has not got yet is simply not there.
         found.setdefault(skill, {})[at] = tuple(row.get(name, 0) for name in columns)
-    return RollupsOf(cursor=record, first=answer["first"], rows=found)
+    first_there = answer["first"]
+    if first_there is not None:
+        stored_start(first_there, over.granularity)
+    return RollupsOf(cursor=record, first=first_there, rows=found)
 
 
 # Ranks

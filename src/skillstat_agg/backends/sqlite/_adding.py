@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import TypeAlias
 
 import attrs
@@ -17,12 +17,13 @@ from skillstat_agg._projections import Projection
 from skillstat_agg.backends._records import tables_of
 from skillstat_agg.backends.sqlite._parking import park, unpark
 from skillstat_agg.backends.sqlite._schema import (
+    read_column,
     replace_cursor,
     rollup_table,
     take_over,
     totals_table,
 )
-from skillstat_agg.errors import OutOfRangeError
+from skillstat_agg.errors import OutOfRangeError, SchemaError
 
 _Row: TypeAlias = tuple[str | int, ...]
 
@@ -126,7 +127,7 @@ class _Sums:
     ) -> None:
         """Add in Python, where integers have no end, and name the sum that has one."""
         upsert = self._upsert(", ".join(f'"{x}" = excluded."{x}"' for x in self.names))
-        names = ", ".join(f'+"{name}"' for name in self.names)
+        names = ", ".join(f"+{read_column(name)}" for name in self.names)
         where = " AND ".join(f'"{key}" = ?' for key in self.keys)
         for row in rows:
             keys, amounts = row[: len(self.keys)], row[len(self.keys) :]
@@ -152,3 +153,17 @@ def bucket_text(bucket: int, granularity: Granularity) -> str:
     """Return a bucket as its table names it: ``2026-03-01`` or ``2026-03-01 13:00``."""
     text = start_of(bucket, granularity).isoformat(" ")
     return text[:10] if granularity is Granularity.DAY else text[:16]
+
+
+def bucket_time(text: str) -> datetime:
+    """Return when a bucket begins that its table names so: see `bucket_text`.
+
+    Raises:
+        SchemaError: If other hands have written what names none.
+    """
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+    except (ValueError, TypeError) as error:
+        raise SchemaError(
+            f"a rollup was changed by other hands: {text!r} names no bucket; rebuild the numbers"
+        ) from error

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime, timezone
 
 from skillstat_agg._buckets import Granularity, bucket_of
 from skillstat_agg._commits import Cursor, stored_projection
 from skillstat_agg.backends._records import tables_of
-from skillstat_agg.backends.sqlite._adding import bucket_text
-from skillstat_agg.backends.sqlite._schema import rollup_table
+from skillstat_agg.backends.sqlite._adding import bucket_text, bucket_time
+from skillstat_agg.backends.sqlite._schema import read_column, rollup_table
 
 
 def end_of_step(
@@ -42,7 +41,7 @@ def delete_before(
     before = (bucket_text(end, granularity),)
     if stored.columns:
         names = [f"{granularity.value}.{column}" for column in stored.columns]
-        columns = ", ".join(f'+"{column}"' for column in stored.columns)
+        columns = ", ".join(f"+{read_column(column)}" for column in stored.columns)
         for sums in sql.execute(f"SELECT {columns} {where}", before):  # exact, unlike sum()
             for name, value in zip(names, sums, strict=True):
                 controls[name] -= value
@@ -52,4 +51,4 @@ def delete_before(
 
 def _number(text: str, granularity: Granularity) -> int:
     """Return the number of the bucket that its table names so."""
-    return bucket_of(datetime.fromisoformat(text).replace(tzinfo=timezone.utc), granularity)
+    return bucket_of(bucket_time(text), granularity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -21,10 +21,12 @@ from skillstat_agg._generations import (
 )
 from skillstat_agg._projections import Projection
 from skillstat_agg.backends._records import tables_of
+from skillstat_agg.backends.sqlite._adding import bucket_time
 from skillstat_agg.backends.sqlite._schema import (
     columns_of,
     find_cursor,
     make_stats,
+    read_column,
     rollup_table,
     stats_tables,
     take_over,
@@ -52,8 +54,8 @@ def _sums_of(
     if not columns:
         return {}
     halves = ", ".join(
-        f'coalesce(sum("{column}" >> 32), 0), coalesce(sum("{column}" & {_LOW - 1}), 0)'
-        for column in columns
+        f"coalesce(sum({column} >> 32), 0), coalesce(sum({column} & {_LOW - 1}), 0)"
+        for column in map(read_column, columns)
     )
     found = iter(sql.execute(f"SELECT {halves} FROM {table}").fetchone())
     return {prefix + column: next(found) * _LOW + next(found) for column in columns}
@@ -213,7 +215,7 @@ def _differences(
         )
         keys = (each.value, "skill_id")
         for (bucket, skill), expected, actual in _rows(sql, keys, columns, *sides, limit):
-            start = datetime.fromisoformat(bucket).replace(tzinfo=timezone.utc)
+            start = bucket_time(bucket)
             yield from row_differences(f"{each.value}.", skill, start, expected, actual)
 
 

@@ -7,10 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from skillstat_agg._appending import drawn_fingerprints
-from skillstat_agg._buckets import from_microseconds
 from skillstat_agg._compacting import Reader, bound_of, compacted, first_part
 from skillstat_agg._events import MAX_INTEGER, Position, RecordedEvent
-from skillstat_agg.backends._records import events_before_nonsense
+from skillstat_agg.backends._records import events_before_nonsense, reader_of
 from skillstat_agg.backends.sqlite._rows import WRITE, Row, position_text, recorded, written
 
 _IS_AT_START = "SELECT 1 FROM main.skillstat_readers WHERE reader = ? AND position IS NULL"
@@ -57,11 +56,7 @@ def readers(sql: sqlite3.Cursor) -> tuple[Reader, ...]:
         "SELECT +reader, +position, +reported_at_us FROM main.skillstat_readers ORDER BY reader"
     )
     return tuple(
-        Reader(
-            name=name,
-            position=None if position is None else Position((position,)),
-            reported_at=from_microseconds(at_us),
-        )
+        reader_of(name, None if position is None else Position((position,)), at_us)
         for name, position, at_us in rows
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timezone
 from functools import cache
 
 from skillstat_agg._buckets import bucket_of
@@ -14,9 +13,9 @@ from skillstat_agg._leaderboards import Order, Ranked
 from skillstat_agg._projections import Projection
 from skillstat_agg._ranges import Buckets
 from skillstat_agg._series import RollupsOf
-from skillstat_agg.backends.sqlite._adding import bucket_text
+from skillstat_agg.backends.sqlite._adding import bucket_text, bucket_time
 from skillstat_agg.backends.sqlite._lookups import rows_of
-from skillstat_agg.backends.sqlite._schema import rollup_table, totals_table
+from skillstat_agg.backends.sqlite._schema import read_column, rollup_table, totals_table
 
 
 def rollups_of(
@@ -44,8 +43,7 @@ def rollups_of(
 
     @cache
     def number(text: str) -> int:
-        at = datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
-        return bucket_of(at, over.granularity)
+        return bucket_of(bucket_time(text), over.granularity)
 
     (first,) = sql.execute(f"SELECT min({bucket}) FROM {table}").fetchone()
     rows: dict[str, dict[int, tuple[int, ...]]] = {}
@@ -91,7 +89,7 @@ def ranked(
     if order.over is not None and not order.over.numbers:
         return Ranked(cursor=cursor, rows=())
     there = stored.counters if order.over is None else stored.columns
-    columns = {name: f'"{name}"' if name in there else "0" for name in order.names}
+    columns = {name: read_column(name) if name in there else "0" for name in order.names}
     rows = _ordered(sql, tables, order, columns, min(limit, MAX_INTEGER))
     if rows is None:
         return Ranked(cursor=cursor, rows=order.top(_summed(sql, tables, order, columns), limit))

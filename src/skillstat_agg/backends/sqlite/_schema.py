@@ -294,6 +294,15 @@ def rollup_table(tables: str, granularity: Granularity) -> str:
     return f'main."{tables}_{"daily" if granularity is Granularity.DAY else "hourly"}"'
 
 
+def read_column(name: str) -> str:
+    """Return the column of a counter or rollup column, as it is selected.
+
+    In brackets: a name in double quotes is taken for a text by SQLite where no column has it, so
+    that a column which somebody has dropped would be read as its own name.
+    """
+    return f"[{name}]"
+
+
 def sum_column(name: str) -> str:
     """Return the declaration of the column of a counter or rollup column."""
     return f'"{name}" INTEGER NOT NULL DEFAULT 0 CHECK (typeof("{name}") = \'integer\')'
@@ -304,14 +313,16 @@ def stats_tables(projection: Projection, tables: str) -> dict[str, str]:
     totals = totals_table(tables)
     counters = ", ".join(map(sum_column, projection.counters))
     statements = {
-        _bare(totals): f"CREATE TABLE {totals} (skill_id TEXT NOT NULL PRIMARY KEY,"
+        _bare(totals): f"CREATE TABLE {totals} (skill_id TEXT NOT NULL PRIMARY KEY"
+        " CHECK (typeof(skill_id) = 'text'),"
         f" {counters}) WITHOUT ROWID"
     }
     columns = "".join(f"{sum_column(column)}, " for column in projection.columns)
     for granularity in projection.granularities:
         rollups, bucket = rollup_table(tables, granularity), granularity.value
         statements[_bare(rollups)] = (
-            f"CREATE TABLE {rollups} ({bucket} TEXT NOT NULL, skill_id TEXT NOT NULL,"
+            f"CREATE TABLE {rollups} ({bucket} TEXT NOT NULL, skill_id TEXT NOT NULL"
+            f" CHECK (typeof(skill_id) = 'text'),"
             f" {columns}PRIMARY KEY ({bucket}, skill_id)) WITHOUT ROWID"
         )
     return statements

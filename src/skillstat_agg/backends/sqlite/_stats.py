@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sqlite3
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 
 import attrs
 
@@ -30,7 +30,7 @@ from skillstat_agg._stores import Expired, Rollups, Totals
 from skillstat_agg.backends._clocks import Clock, utc_now
 from skillstat_agg.backends._records import tables_of
 from skillstat_agg.backends.sqlite import _boards, _reading
-from skillstat_agg.backends.sqlite._adding import apply, bucket_text
+from skillstat_agg.backends.sqlite._adding import apply, bucket_text, bucket_time
 from skillstat_agg.backends.sqlite._expiring import delete_before, end_of_step
 from skillstat_agg.backends.sqlite._generations import (
     begin,
@@ -50,6 +50,7 @@ from skillstat_agg.backends.sqlite._parking import (
 from skillstat_agg.backends.sqlite._schema import (
     check_schema,
     find_cursor,
+    read_column,
     replace_cursor,
     rollup_table,
     totals_table,
@@ -148,9 +149,7 @@ class SQLiteStatsStore:
             return Rollups(
                 cursor,
                 {
-                    datetime.fromisoformat(bucket).replace(tzinfo=timezone.utc): dict(
-                        zip(columns, sums, strict=True)
-                    )
+                    bucket_time(bucket): dict(zip(columns, sums, strict=True))
                     for bucket, *sums in rows
                 },
             )
@@ -359,7 +358,7 @@ class SQLiteStatsStore:
 
 def _columns(names: tuple[str, ...], stored: tuple[str, ...]) -> str:
     """Return *names* as columns to select; 0 for those that the stored table has not yet."""
-    return ", ".join(f'+"{name}"' if name in stored else "0" for name in names)
+    return ", ".join(f"+{read_column(name)}" if name in stored else "0" for name in names)
 
 
 def _forgotten(sql: sqlite3.Cursor, skill_ids: Sequence[str]) -> frozenset[str]:
@@ -408,7 +407,7 @@ def _drop(sql: sqlite3.Cursor, name: str, skill_id: str, now: datetime, building
     if cursor is None or stored is None or stored.name != name:
         raise SchemaError(f"the cursor record of projection {name!r} was changed by other hands")
     controls = dict(cursor.controls)
-    names = ", ".join(f'+"{counter}"' for counter in stored.counters)
+    names = ", ".join(f"+{read_column(counter)}" for counter in stored.counters)
     tables = tables_of(name, building, cursor.generation)
     table = totals_table(tables)
     row = sql.execute(f"SELECT {names} FROM {table} WHERE skill_id = ?", (skill_id,)).fetchone()
@@ -416,7 +415,7 @@ def _drop(sql: sqlite3.Cursor, name: str, skill_id: str, now: datetime, building
         controls[counter] -= value
     sql.execute(f"DELETE FROM {table} WHERE skill_id = ?", (skill_id,))
     for each in stored.granularities if stored.columns else ():
-        columns = ", ".join(f'+"{column}"' for column in stored.columns)
+        columns = ", ".join(f"+{read_column(column)}" for column in stored.columns)
         everything = buckets_between(None, None, each)
         rows = _rollups_of(sql, tables, each, columns, skill_id, everything)
         for _, *sums in rows:

@@ -26,7 +26,7 @@ STDOUT = Path("-")
     "report",
     epilog=example(
         "skillstat report --db stats.db report.html",
-        "skillstat report --db stats.db --days 90 --board 3*installs+downloads report.html",
+        "skillstat report --db stats.db --days 90 --board '3*installs+downloads' report.html",
     ),
 )
 @database_options

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from skillstat_agg.cli._errors import failure
@@ -59,4 +60,5 @@ def write_whole(target: Path, content: bytes) -> None:
         error.filename, error.filename2 = str(target), None
         raise
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # it would hide the error that says why
+            draft.unlink()
