@@ -255,7 +255,7 @@ def test_every_figure_about_speed_names_its_benchmark():
     tables = re.findall(r"^\| benchmark .*\n\| --- .*\n((?:\|.*\n)+)", page, re.MULTILINE)
     rows = [row for table in tables for row in table.splitlines()]
 
-    assert len(tables) == 3
+    assert len(tables) == 4
     assert [row for row in rows if row.split("`")[1] not in BENCHMARKS] == []
 
 
