@@ -187,6 +187,9 @@ def test_an_event_that_cannot_be_counted_stops_a_drain_behind_the_others(db, tmp
         )
 
     assert '"count": 1' in succeed("status", "--db", tmp_path / "stats.db", "--json")
+    noted = SQLiteStatsStore(db, SKILL_STATS).last_error()
+    assert noted is not None
+    assert "unknown kind 'view'" in noted.text
 
 
 def test_events_of_forgotten_skills_are_reported(db, tmp_path):

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
 import click
 
-from skillstat_agg import DEFAULT_PAGE, FoldReport, Uncountable, drain
+from skillstat_agg import DEFAULT_PAGE, TRANSIENT, FoldReport, NoteStore, Uncountable, drain
 from skillstat_agg.cli._database import Database, chosen_projection
 from skillstat_agg.cli._errors import failure, when_interrupted
 from skillstat_agg.cli._options import database_options, example, page_option, projection_option
 from skillstat_agg.cli._output import progress
-from skillstat_agg.errors import OutOfRangeError, UncountableEventError, UnreadableEventError
+from skillstat_agg.errors import (
+    OutOfRangeError,
+    SkillstatError,
+    UncountableEventError,
+    UnreadableEventError,
+)
 
 BOUND = click.IntRange(min=1)
 HALTING = (UncountableEventError, UnreadableEventError, OutOfRangeError)
@@ -52,18 +60,31 @@ def drain_file(
         stats = db.stats(chosen_projection(db, database.what, name))
         with progress("draining", total=None) as show:
             try:
-                report = drain(
-                    db.events(),
-                    stats,
-                    page=page,
-                    max_events=max_events,
-                    max_skills=max_skills,
-                    uncountable=Uncountable.PARK if park else Uncountable.HALT,
-                    on_commit=lambda _changed: show(stats.cursor().count),
-                )
+                with noting(stats):
+                    report = drain(
+                        db.events(),
+                        stats,
+                        page=page,
+                        max_events=max_events,
+                        max_skills=max_skills,
+                        uncountable=Uncountable.PARK if park else Uncountable.HALT,
+                        on_commit=lambda _changed: show(stats.cursor().count),
+                    )
             except HALTING as error:
                 raise failure(f"{error}; everything before it is committed") from error
     click.echo(sentence(report))
+
+
+@contextmanager
+def noting(stats: NoteStore) -> Iterator[None]:
+    """Leave a note of what goes wrong inside, for ``skillstat status``."""
+    try:
+        yield
+    except SkillstatError as error:
+        if not isinstance(error, TRANSIENT):  # where nobody can write, nobody can note
+            with suppress(SkillstatError):
+                stats.note_error(str(error))
+        raise
 
 
 def sentence(report: FoldReport) -> str:

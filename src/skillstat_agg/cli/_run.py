@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 
 import attrs
@@ -21,7 +21,7 @@ from skillstat_agg import (
     stop_on,
 )
 from skillstat_agg.cli._database import Database, Opened, chosen_projection
-from skillstat_agg.cli._drain import BOUND, HALTING, sentence
+from skillstat_agg.cli._drain import BOUND, HALTING, noting, sentence
 from skillstat_agg.cli._durations import as_text, between
 from skillstat_agg.cli._errors import failure
 from skillstat_agg.cli._options import database_options, example, page_option
@@ -97,20 +97,19 @@ class Worker:
 
     def _drain(self, db: Opened, projection: Projection) -> SkillstatError | None:
         """Drain one projection; return what went wrong."""
+        stats = db.stats(projection)
         try:
-            report = drain(
-                db.events(),
-                db.stats(projection),
-                page=self.page,
-                max_events=self.max_events,
-                max_skills=self.max_skills,
-                uncountable=self.uncountable,
-                wait=self.wait,
-            )
+            with noting(stats):
+                report = drain(
+                    db.events(),
+                    stats,
+                    page=self.page,
+                    max_events=self.max_events,
+                    max_skills=self.max_skills,
+                    uncountable=self.uncountable,
+                    wait=self.wait,
+                )
         except SkillstatError as error:
-            if not isinstance(error, TRANSIENT):  # where nobody can write, nobody can note
-                with suppress(SkillstatError):
-                    db.stats(projection).note_error(str(error))
             return error
         if report.events or report.conflicts:
             click.echo(f"{visible(projection.name)}: {sentence(report)}")
