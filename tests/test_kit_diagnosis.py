@@ -171,3 +171,16 @@ def test_of_two_that_fail_alike_it_is_the_one_that_the_check_is_for():
 def test_what_is_like_nothing_is_told_so(fails):
     """A store that passes, and one that can do nothing."""
     assert looks_like(results(fails)) is None
+
+
+def test_only_what_was_asked_for_is_tried_anew(monkeypatch):
+    """The rest of a row stays as it was written down, right or not; a new store has no row."""
+    known = Row(("TIE-01", "LATE-01"), ())
+    index = BROKEN_STORES.index(LATE)
+    monkeypatch.setattr(matrix_module, "matrix", lambda: {LATE.name: known})
+
+    row = matrix_module._row_anew(("LATE-01", LATE.killer), index)
+
+    assert LATE.killer in row.fails
+    assert "TIE-01" in row.fails
+    assert row.without == matrix()[LATE.name].without

@@ -64,3 +64,21 @@ def test_an_error_inside_a_call_of_another_is_not_covered_up():
             insides += MOVED_INSIDE in case.record.facts
 
     assert insides > 0
+
+
+@pytest.mark.parametrize(
+    ("level", "wanted"),
+    [
+        (Level.QUICK, [(1, "a"), (1, "b"), (2, "a"), (3, "a")]),
+        (Level.FULL, [(1, "a"), (1, "b"), (2, "a"), (2, "b"), (3, "a"), (3, "b")]),
+    ],
+)
+def test_what_varies_does_so_one_thing_at_a_time_at_the_quick_level(level, wanted):
+    """The full level has every combination."""
+    found = []
+    for trail in trails():
+        with ExitStack() as stack:
+            case = Case(harness, level, trail, stack)
+            found.append((case.vary(1, 2, 3), case.vary("a", "b")))
+
+    assert found == wanted
