@@ -6,6 +6,7 @@ import ast
 import doctest
 import os
 import re
+import shlex
 import sqlite3
 import subprocess
 import sysconfig
@@ -28,6 +29,7 @@ from sybil.parsers.rest import DocTestParser
 import skillstat_agg
 from benchmarks.__main__ import BENCHMARKS
 from skillstat_agg import SKILL_STATS, Carried, Effect
+from skillstat_agg.cli import main
 from skillstat_agg.testing import CHECKS
 from skillstat_agg.testing._wiring import WIRING
 from skillstat_agg.testing.checks.mixed import CHECKS as RANDOM
@@ -309,3 +311,27 @@ def test_the_docs_say_of_each_kind_what_the_table_says():
     rows = [row_of(kind, effect) for kind, effect in SKILL_STATS.kinds.items()]
 
     assert "\n".join(rows) in page
+
+
+def lines_of_a_shell() -> list[str]:
+    """Return what stands in the blocks that are not run: lines of cron, and what takes long."""
+    blocks = [
+        block
+        for page in PAGES
+        for block in re.findall(r"^```bash\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+    ]
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def test_what_is_not_run_names_commands_and_sessions_that_there_are():
+    """A command is understood with its options, and a session stands in the noxfile."""
+    text = "\n".join(lines_of_a_shell())
+    commands = re.findall(r"(?:^|[\s/])skillstat (.+?)(?: >.*)?$", text, re.MULTILINE)
+    sessions = re.findall(r"nox -s (\w+)", text)
+    there = re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text("utf-8"), re.M)
+
+    for name, *options in map(shlex.split, commands):
+        main.commands[name].make_context(name, options).close()
+    assert len(commands) == 4
+    assert {*sessions} <= {*there}
+    assert {*sessions} == {"bench", "mutants"}
