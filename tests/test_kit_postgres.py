@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from skillstat_agg import SKILL_STATS, Effect, Projection, drain
+from skillstat_agg import SKILL_STATS, Effect, Projection, Uncountable, drain
+from skillstat_agg._folding import commit_of, read_portion
 from skillstat_agg.testing import CHECKS, Client, Setting, Status, conformance_tests
 from skillstat_agg.testing._random import run_random
 from tests.logs import NOON, download
@@ -161,3 +162,21 @@ def test_the_points_stand_before_statements_and_behind_what_has_landed():
         held = client.begin()
         held.append([download()])
         assert passed(held.commit) == 2
+
+
+def test_a_commit_is_four_round_trips():
+    """Each of them makes a commit slower over a network."""
+    points: list[str] = []
+    with sites.site() as site, ExitStack() as stack:
+        client = opened(stack, sites, site, SKILL_STATS, lambda: points.append(""))
+        client.events.append([download(), download("b")])
+        cursor = client.stats.cursor()
+        portion = read_portion(client.events, cursor, SKILL_STATS, 10, None, Uncountable.HALT, None)
+        commit = commit_of(cursor, portion, (), SKILL_STATS)
+        del points[:]
+
+        client.stats.commit(commit)
+
+        assert len(points) == len(
+            ["BEGIN", "lock and compare", "add and store the record", "COMMIT", "landed"]
+        )

@@ -35,6 +35,7 @@ from skillstat_agg.backends.postgres._schema import (
     Steps,
     checked_primary,
     checked_version,
+    checking,
     finding,
     missing,
     replacing,
@@ -181,8 +182,7 @@ def forgotten(names: Names, skill_ids: Sequence[str]) -> Steps[frozenset[str]]:
     """Return those of the skills that are forgotten: see ``StatsStore.forgotten``."""
     answer = yield Query(
         f"SELECT json_build_object('version', (SELECT max(version) FROM"
-        f" {names['skillstat_schema']}), 'skills', (SELECT coalesce(json_agg(skill_id), '[]')"
-        f" FROM {names['skillstat_forgotten']} WHERE skill_id = ANY(%s::text[])))::text",
+        f" {names['skillstat_schema']}), 'skills', {_forgotten_of(names)})::text",
         (texts(skill_ids),),
     )
     checked_version(answer["version"])
@@ -241,11 +241,15 @@ def _committing(
         exactly: Whether to add in Python, where integers have no end.
     """
     yield BEGIN
-    stored = yield from locked(names, projection)
+    # Who forgets a skill changes every record. So if it happens between the snapshot that the
+    # forgotten skills are of and the lock on the record, the record is not the expected one.
+    stored, found = yield from _locked(
+        names, projection, f", 'forgotten', {_forgotten_of(names)}", texts(commit.skills)
+    )
     if stored != commit.expected:
         raise CursorConflictError(projection.name)
-    forgotten = yield from _forgotten(names, commit.skills)
-    result = yield from applying(names, commit.without(forgotten), at, exactly=exactly)
+    kept = commit.without(frozenset(found["forgotten"]))
+    result = yield from applying(names, kept, at, exactly=exactly)
     if result is not None:
         yield COMMIT
     return result
@@ -269,45 +273,77 @@ def applying(
     record, projection = kept.cursor(at), kept.projection
     if record.table != kept.expected.table:
         yield from taking_over(names, kept.expected.table, projection)
-    rows, changed = 0, set[str]()
-    for sums in _sums(names, projection, kept.deltas):
-        is_in_range = yield from sums.adding(projection, exactly=exactly)
-        if not is_in_range:
-            return None
-        rows += len(sums.skills)
-        changed.update(sums.skills)
+    every = [sums for sums in _sums(names, projection, kept.deltas) if sums.skills]
     new = yield from _appearing(names, projection, kept.deltas)
     yield from unparking(names, record, kept.taught)
     yield from parking(names, record, kept.parked)
-    yield replacing(names, record)
+    if exactly:
+        for sums in every:
+            yield from sums.adding_exactly(projection)
+        yield replacing(names, record)
+    else:  # a round trip for each is what makes a commit slow over a network
+        answer = yield _together([*(sums.adding() for sums in every), replacing(names, record)])
+        if answer is False:
+            return None
     return CommitResult(
         cursor=record,
-        rows=rows + len(new),
+        rows=sum(len(sums.skills) for sums in every) + len(new),
         forgotten=kept.forgotten,
-        changed=frozenset(changed.union(new)),
+        changed=frozenset(new).union(*(sums.skills for sums in every)),
+    )
+
+
+def _together(queries: Sequence[Query]) -> Query:
+    """Return one statement that does what several do, each to a table of its own."""
+    *first, last = queries
+    others = ", ".join(f"_{number} AS ({query.text})" for number, query in enumerate(first))
+    return Query(
+        f"WITH {others} {last.text}" if others else last.text,
+        tuple(value for query in queries for value in query.values),
+        may_overflow=any(query.may_overflow for query in queries),
     )
 
 
 def locked(names: Names, projection: Projection) -> Steps[Cursor]:
     """Return the stored cursor record; nobody else changes it until this transaction ends."""
-    stored = yield from finding(names, projection.name, names.building, lock=True)
-    answer = yield Query(
-        "SELECT json_build_object('version', max(version),"
-        f" 'is_standby', pg_is_in_recovery())::text FROM {names['skillstat_schema']}"
+    record, _ = yield from _locked(names, projection)
+    return record
+
+
+def _locked(
+    names: Names, projection: Projection, answer: str = "", *values: object
+) -> Steps[tuple[Cursor, Mapping[str, Any]]]:
+    """Return the stored cursor record, which is locked, and what *answer* adds to the answer.
+
+    The record is as it stands once it is locked. What is added is of the time when the statement
+    began, which may be earlier.
+    """
+    found = yield Query(
+        f"SELECT json_build_object('version', (SELECT max(version) FROM"
+        f" {names['skillstat_schema']}), 'is_standby', pg_is_in_recovery(),"
+        f" 'record', {RECORD}{answer})::text FROM {names['skillstat_cursors']}"
+        " WHERE projection = %s AND building = %s FOR UPDATE",
+        (*values, projection.name, names.building),
     )
-    checked_version(answer["version"])
-    checked_primary(answer["is_standby"])
-    return _meant(names, stored, projection)
+    if found is None:
+        yield from checking(names)
+        return _meant(names, None, projection), {}
+    checked_primary(found["is_standby"])
+    return _record(names, found, projection), found
 
 
 def _forgotten(names: Names, skill_ids: Iterable[str]) -> Steps[frozenset[str]]:
     """Return those of the skills that are forgotten."""
-    found = yield Query(
-        f"SELECT coalesce(json_agg(skill_id), '[]')::text FROM {names['skillstat_forgotten']}"
-        " WHERE skill_id = ANY(%s::text[])",
-        (texts(skill_ids),),
-    )
+    found = yield Query(f"SELECT {_forgotten_of(names)}::text", (texts(skill_ids),))
     return frozenset(found)
+
+
+def _forgotten_of(names: Names) -> str:
+    """Return the expression for the forgotten ones of some skills, which are its parameter."""
+    return (
+        f"(SELECT coalesce(json_agg(skill_id), '[]') FROM {names['skillstat_forgotten']}"
+        " WHERE skill_id = ANY(%s::text[]))"
+    )
 
 
 @attrs.frozen
@@ -365,25 +401,20 @@ class _Sums:
             may_overflow=True,
         )
 
-    def adding(self, projection: Projection, *, exactly: bool) -> Steps[bool]:
-        """Add to what is stored, and return whether every number stayed within 64 bits.
+    def adding(self) -> Query:
+        """Return the statement that adds to what is stored.
 
         Rows are locked in the order of their keys, so no two workers wait for each other.
+        """
+        columns = zip(*self.amounts, strict=True)
+        return self.upsert(columns, "{0} = there.{0} + excluded.{0}")
+
+    def adding_exactly(self, projection: Projection) -> Steps[None]:
+        """Add in Python, where integers have no end, and name the sum that has one.
 
         Raises:
-            OutOfRangeError: If a sum would leave signed 64 bits, and *exactly* is asked for.
+            OutOfRangeError: If a sum would leave signed 64 bits.
         """
-        if not self.skills:
-            return True
-        if exactly:
-            yield from self._adding_exactly(projection)
-            return True
-        columns = zip(*self.amounts, strict=True)
-        answer = yield self.upsert(columns, "{0} = there.{0} + excluded.{0}")
-        return answer is not False
-
-    def _adding_exactly(self, projection: Projection) -> Steps[None]:
-        """Add in Python, where integers have no end, and name the sum that has one."""
         columns = ", ".join(f"there.{quoted(name)}" for name in self.names)
         same_bucket = "" if self.bucket is None else f" AND {self.bucket.value} = {self.start}"
         found = yield Query(
