@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from typing import TypeVar
@@ -88,7 +88,11 @@ class Here:
 
 
 class HereOnLoop:
-    """Makes each call at once, on an event loop that runs only as long as a call does."""
+    """Makes each call at once, on an event loop that runs only as long as a call does.
+
+    At an I/O point others are called while a loop is running, and no other may run in the same
+    thread then: such a call is made in a thread of its own.
+    """
 
     is_here = True
     is_busy = False
@@ -103,7 +107,12 @@ class HereOnLoop:
 
     def now(self, call: Callable[[], object], /) -> object:
         """Make the call."""
-        return self._loop.run_until_complete(self._bounded(call))
+        return self._run(self._bounded(call))
+
+    def _run(self, coroutine: Coroutine[object, object, T]) -> T:
+        if not _is_in_a_loop():
+            return self._loop.run_until_complete(coroutine)
+        return _DAEMONS.submit(self._loop.run_until_complete, coroutine).result()
 
     async def _bounded(self, call: Callable[[], object]) -> object:
         bound = asyncio.timeout(self._hangs_after_seconds)
@@ -122,7 +131,7 @@ class HereOnLoop:
     def close(self) -> None:
         """Cancel what is left, and close the loop."""
         try:
-            self._loop.run_until_complete(_without_tasks())
+            self._run(_without_tasks())
         finally:
             self._loop.close()
 
@@ -248,6 +257,18 @@ class _Daemons(ThreadPoolExecutor):
         return future
 
 
+_DAEMONS = _Daemons()
+
+
+def _is_in_a_loop() -> bool:
+    """Return whether an event loop is running in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _new_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     loop.set_default_executor(_Daemons())
@@ -273,11 +294,7 @@ def door_for(harness: AnyHarness, opened: OpenedClient) -> Door:
     """Return the door that the stores of a client need."""
     bound = harness.hangs_after.total_seconds()
     if not isinstance(opened, AbstractContextManager):
-        # At an I/O point others are called while a loop is running, and no other may run in
-        # the same thread then.
-        if not harness.blocks and not harness.io:
-            return HereOnLoop(bound)
-        return OnLoop(bound)
+        return OnLoop(bound) if harness.blocks else HereOnLoop(bound)
     return InThread(bound) if harness.blocks else Here()
 
 

@@ -23,7 +23,7 @@ from skillstat_agg._generations import (
 )
 from skillstat_agg._projections import Projection
 from skillstat_agg.backends._records import record_of, stored_start
-from skillstat_agg.backends.postgres._names import Names, Query, quoted
+from skillstat_agg.backends.postgres._names import Names, Query, quoted, together
 from skillstat_agg.backends.postgres._parking import count_of_parked, moving_parked
 from skillstat_agg.backends.postgres._schema import (
     BEGIN,
@@ -147,11 +147,13 @@ def _dropping(names: Names, built: Cursor) -> Steps[None]:
     """Drop the tables and the record of what was built."""
     beside = names.built(built.building, built.generation)
     yield Query(f"DROP TABLE {', '.join(_tables(beside, stored_projection(built)))}")
-    for shared in ("skillstat_cursors", "skillstat_parked"):
-        yield Query(
+    yield together(
+        Query(
             f"DELETE FROM {names[shared]} WHERE projection = %s AND building = %s",
             (built.projection, built.building),
         )
+        for shared in ("skillstat_parked", "skillstat_cursors")
+    )
 
 
 def swapping(names: Names, projection: Projection, name: str, at: datetime) -> Steps[Cursor]:
@@ -165,19 +167,14 @@ def swapping(names: Names, projection: Projection, name: str, at: datetime) -> S
     record = swapped(serving, built, at)
     old, new = stored_projection(serving), stored_projection(built)
     yield from _making_room(names, old, new)
+    yield from _emptying(names, old, new)
     beside = names.built(name, built.generation)
-    yield from _copying(
-        _Pair(names.totals(new.name), beside.totals(new.name), ("skill_id",)),
-        new.counters,
-        old.counters,
-    )
-    for each in old.granularities:
-        if each not in new.granularities:
-            yield Query(f"DELETE FROM {names.rollups(old.name, each)}")
+    totals = _Pair(names.totals(new.name), beside.totals(new.name), ("skill_id",))
+    copies = list(_copying(totals, new.counters))
     for each in new.granularities:
         tables = names.rollups(new.name, each), beside.rollups(new.name, each)
-        known = old.columns if each in old.granularities else ()
-        yield from _copying(_Pair(*tables, (each.value, "skill_id")), new.columns, known)
+        copies += _copying(_Pair(*tables, (each.value, "skill_id")), new.columns)
+    yield together(copies)
     yield from moving_parked(names, built)
     yield from _dropping(names, built)
     yield replacing(names, record)
@@ -239,17 +236,30 @@ class _Pair:
         return " AND ".join(f"s.{key} = b.{key}" for key in self.keys)
 
 
-def _copying(pair: _Pair, columns: tuple[str, ...], old: tuple[str, ...]) -> Steps[None]:
-    """Make the rows of one table those of another; write only what differs.
+def _emptying(names: Names, old: Projection, new: Projection) -> Steps[None]:
+    """Make 0, or delete, what was counted before and is not counted any more."""
+    tables = [(names.totals(old.name), old.counters, new.counters)]
+    for each in old.granularities:
+        if each in new.granularities:
+            tables.append((names.rollups(old.name, each), old.columns, new.columns))
+        else:
+            yield Query(f"DELETE FROM {names.rollups(old.name, each)}")
+    for table, before, columns in tables:
+        for name in before:
+            if name not in columns:
+                column = quoted(name)
+                yield Query(f"UPDATE {table} SET {column} = 0 WHERE {column} <> 0")
+
+
+def _copying(pair: _Pair, columns: tuple[str, ...]) -> Iterator[Query]:
+    """Yield what makes the rows of one table those of another; it writes only what differs.
+
+    No row is written by both.
 
     Args:
         pair: The tables.
         columns: What is copied.
-        old: What was counted before; what of it is not counted any more becomes 0.
     """
-    for column in map(quoted, old):
-        if column not in map(quoted, columns):
-            yield Query(f"UPDATE {pair.serving} SET {column} = 0 WHERE {column} <> 0")
     yield Query(
         f"DELETE FROM {pair.serving} AS s WHERE NOT EXISTS"
         f" (SELECT 1 FROM {pair.built} AS b WHERE {pair.same_key})"

@@ -97,3 +97,17 @@ def quoted(name: str) -> str:
     """Return an identifier as it stands in a statement that takes parameters."""
     doubled = name.replace('"', '""').replace("%", "%%")
     return f'"{doubled}"'
+
+
+def together(queries: Iterable[Query]) -> Query:
+    """Return one statement that does what several do, none of which sees what another does.
+
+    It answers what the last of them does.
+    """
+    *first, last = every = list(queries)
+    others = ", ".join(f"_{number} AS ({query.text})" for number, query in enumerate(first))
+    return Query(
+        f"WITH {others} {last.text}" if others else last.text,
+        tuple(value for query in every for value in query.values),
+        may_overflow=any(query.may_overflow for query in every),
+    )

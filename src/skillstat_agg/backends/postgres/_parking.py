@@ -103,6 +103,7 @@ def moving_parked(names: Names, built: Cursor) -> Steps[None]:
     """Make the quarantine of what was built that of what serves."""
     parked = names["skillstat_parked"]
     yield Query(f"DELETE FROM {parked} WHERE {_OF}", (built.projection, ""))
-    yield Query(
-        f"UPDATE {parked} SET building = '' WHERE {_OF}", (built.projection, built.building)
-    )
+    if built.parked:
+        yield Query(
+            f"UPDATE {parked} SET building = '' WHERE {_OF}", (built.projection, built.building)
+        )

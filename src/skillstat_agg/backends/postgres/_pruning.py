@@ -101,7 +101,8 @@ def _moving_on(names: Names, reader: str, place: Place, at_us: int) -> Query:
         WITH {_here(names)}, told AS (
             UPDATE {readers} SET xid = given.xid, seq = given.seq, reported_at_us = %s
             FROM here, (SELECT %s::text::xid8 AS xid, %s::bigint AS seq) AS given
-            WHERE reader = %s AND is_home AND version = {VERSION} AND epoch = %s AND {mark} = %s
+            WHERE reader = %s AND version = {VERSION} AND home = place
+            AND epoch || '/' || place = %s AND {mark} = %s
             AND ({readers}.xid IS NULL OR ({readers}.xid, {readers}.seq) < (given.xid, given.seq))
         )
         SELECT json_build_object('log', (SELECT row_to_json(here) FROM here), 'mark', {mark},

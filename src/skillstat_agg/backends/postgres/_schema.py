@@ -341,7 +341,7 @@ def taking_over(names: Names, table: str, projection: Projection) -> Steps[None]
 # What stands in every statement that reads
 
 
-LOG = f"""version, epoch || '/' || {HERE} AS epoch, home = {HERE} AS is_home,
+LOG = f"""version, epoch, home, {HERE} AS place,
                 pg_is_in_recovery() AS is_standby"""
 """What is to be known of a log before it is read; see `checked_log`."""
 
@@ -358,10 +358,9 @@ def checked_log(answer: Mapping[str, Any] | None) -> str:
         raise SchemaError("the table skillstat_schema is empty: it was not made by this package")
     checked_version(answer["version"])
     checked_primary(answer["is_standby"])
-    if not answer["is_home"]:
+    if answer["home"] != answer["place"]:
         raise HistoryChangedError(HAS_MOVED)
-    epoch: str = answer["epoch"]
-    return epoch
+    return f"{answer['epoch']}/{answer['place']}"
 
 
 def checked_version(version: object) -> None:

@@ -19,7 +19,7 @@ from skillstat_agg._stores import Rollups, Totals
 from skillstat_agg.backends._records import record_of
 from skillstat_agg.backends.postgres._arrays import integers, texts
 from skillstat_agg.backends.postgres._badges import dropping
-from skillstat_agg.backends.postgres._names import Names, Query, quoted
+from skillstat_agg.backends.postgres._names import Names, Query, quoted, together
 from skillstat_agg.backends.postgres._parking import (
     dropping_parked,
     first_parked,
@@ -282,7 +282,7 @@ def applying(
             yield from sums.adding_exactly(projection)
         yield replacing(names, record)
     else:  # a round trip for each is what makes a commit slow over a network
-        answer = yield _together([*(sums.adding() for sums in every), replacing(names, record)])
+        answer = yield together([*(sums.adding() for sums in every), replacing(names, record)])
         if answer is False:
             return None
     return CommitResult(
@@ -290,17 +290,6 @@ def applying(
         rows=sum(len(sums.skills) for sums in every) + len(new),
         forgotten=kept.forgotten,
         changed=frozenset(new).union(*(sums.skills for sums in every)),
-    )
-
-
-def _together(queries: Sequence[Query]) -> Query:
-    """Return one statement that does what several do, each to a table of its own."""
-    *first, last = queries
-    others = ", ".join(f"_{number} AS ({query.text})" for number, query in enumerate(first))
-    return Query(
-        f"WITH {others} {last.text}" if others else last.text,
-        tuple(value for query in queries for value in query.values),
-        may_overflow=any(query.may_overflow for query in queries),
     )
 
 
