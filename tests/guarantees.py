@@ -36,7 +36,6 @@ HARNESSES: Mapping[str, Sequence[AnyHarness]] = {
     "PostgreSQL": [test_kit_postgres.refused, test_kit_postgres.waiting],
     "PostgreSQL, async": [
         test_kit_postgres.refused_async,
-        test_kit_postgres.refused_async_io,
         test_kit_postgres.waiting_async,
     ],
 }

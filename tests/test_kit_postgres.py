@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from skillstat_agg import SKILL_STATS, Effect, Projection, Uncountable, drain
-from skillstat_agg._folding import commit_of, read_portion
+from skillstat_agg import SKILL_STATS, Effect, Projection, drain
 from skillstat_agg.testing import CHECKS, Client, Setting, Status, conformance_tests
 from skillstat_agg.testing._random import run_random
 from tests.logs import NOON, download
@@ -22,8 +21,7 @@ sites = Sites()
 
 refused = sites.harness()
 waiting = sites.harness(waits=True)
-refused_async = sites.harness(is_async=True, io=False)
-refused_async_io = sites.harness(is_async=True)
+refused_async = sites.harness(is_async=True)
 waiting_async = sites.harness(is_async=True, waits=True)
 
 EXAMPLES = 25
@@ -37,13 +35,7 @@ test_sync_waiting = conformance_tests(
     waiting, checks=[check for check in CHECKS if check.family in IN_THE_WAY]
 )
 
-# A call that others may move in needs a thread, which takes longer: without, and then with.
-test_async = conformance_tests(
-    refused_async, checks=[check for check in CHECKS if "io" not in check.needs]
-)
-test_async_io = conformance_tests(
-    refused_async_io, checks=[check for check in CHECKS if "io" in check.needs]
-)
+test_async = conformance_tests(refused_async)
 test_async_waiting = conformance_tests(
     waiting_async, checks=[check for check in CHECKS if check.family in (*IN_THE_WAY, "FORGET")]
 )
@@ -162,21 +154,3 @@ def test_the_points_stand_before_statements_and_behind_what_has_landed():
         held = client.begin()
         held.append([download()])
         assert passed(held.commit) == 2
-
-
-def test_a_commit_is_four_round_trips():
-    """Each of them makes a commit slower over a network."""
-    points: list[str] = []
-    with sites.site() as site, ExitStack() as stack:
-        client = opened(stack, sites, site, SKILL_STATS, lambda: points.append(""))
-        client.events.append([download(), download("b")])
-        cursor = client.stats.cursor()
-        portion = read_portion(client.events, cursor, SKILL_STATS, 10, None, Uncountable.HALT, None)
-        commit = commit_of(cursor, portion, (), SKILL_STATS)
-        del points[:]
-
-        client.stats.commit(commit)
-
-        assert len(points) == len(
-            ["BEGIN", "lock and compare", "add and store the record", "COMMIT", "landed"]
-        )

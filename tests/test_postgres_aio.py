@@ -26,6 +26,7 @@ from tests.test_aio import TakeAway
 
 OTHER_NAMES = {
     "AsyncConnection": "Connection",
+    "AsyncCursor": "Cursor",
     "AsyncIterator": "Iterator",
     "asynccontextmanager": "contextmanager",
     "skillstat_agg.backends.postgres._running_async": "skillstat_agg.backends.postgres._running",

@@ -26,6 +26,12 @@ Connection: TypeAlias = psycopg.Connection[Any]
 AsyncConnection: TypeAlias = psycopg.AsyncConnection[Any]
 """The asynchronous one."""
 
+Cursor: TypeAlias = psycopg.Cursor[Any]
+"""A cursor of the former."""
+
+AsyncCursor: TypeAlias = psycopg.AsyncCursor[Any]
+"""A cursor of the latter."""
+
 _BUSY = (
     psycopg.errors.LockNotAvailable,
     psycopg.errors.DeadlockDetected,
@@ -33,6 +39,12 @@ _BUSY = (
     psycopg.errors.QueryCanceled,
     psycopg.errors.TooManyConnections,
 )
+MISHAPS = (
+    psycopg.errors.NumericValueOutOfRange,
+    psycopg.errors.UndefinedTable,
+)
+"""What a statement that may fail may fail with."""
+
 _NO_TABLES = (
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,

@@ -8,6 +8,7 @@ from datetime import datetime
 from skillstat_agg._commits import check_table
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import taking_over
+from skillstat_agg.backends.postgres._committing import applying
 from skillstat_agg.backends.postgres._names import Names, Query, quoted
 from skillstat_agg.backends.postgres._parking import parked_events
 from skillstat_agg.backends.postgres._schema import (
@@ -21,7 +22,6 @@ from skillstat_agg.backends.postgres._schema import (
     log_tables,
     stats_tables,
 )
-from skillstat_agg.backends.postgres._stats import applying
 from skillstat_agg.errors import SchemaError
 
 
@@ -64,7 +64,6 @@ def creating(
         elif stored.table != projection.table:
             check_table(stored, projection)
             parked = yield from parked_events(names, projection.name, limit=stored.parked)
-            # Exactly, since a transaction that somebody else will end cannot be begun anew.
-            yield from applying(names, taking_over(stored, parked, projection), at, exactly=True)
+            yield from applying(names, taking_over(stored, parked, projection), at)
     if not is_joined:
         yield COMMIT

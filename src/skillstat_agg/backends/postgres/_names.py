@@ -25,15 +25,15 @@ class Query:
     Attributes:
         text: The statement.
         values: Its parameters, in order.
-        may_overflow: Whether a number may leave 64 bits: the answer is False then, and the
-            transaction has failed.
+        may_fail: Whether a number may leave 64 bits, or a table be gone: the answer is False then,
+            and nothing is done.
         rows: What to send behind a ``COPY ... FROM STDIN``, a row of columns each; None: it is
             no such statement. It has no parameters then.
     """
 
     text: str
     values: tuple[object, ...] = ()
-    may_overflow: bool = False
+    may_fail: bool = False
     rows: Iterable[Sequence[object]] | None = None
 
     @property
@@ -109,5 +109,4 @@ def together(queries: Iterable[Query]) -> Query:
     return Query(
         f"WITH {others} {last.text}" if others else last.text,
         tuple(value for query in every for value in query.values),
-        may_overflow=any(query.may_overflow for query in every),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from skillstat_agg._commits import Cursor
 from skillstat_agg._events import MAX_INTEGER, RecordedEvent
@@ -14,8 +14,10 @@ from skillstat_agg.backends.postgres._schema import Steps
 _OF = "projection = %s AND building = %s"
 
 
-def parking(names: Names, cursor: Cursor, events: Sequence[RecordedEvent]) -> Steps[None]:
-    """Set events aside, in their order."""
+def parking(
+    names: Names, cursor: Cursor, events: Sequence[RecordedEvent], when: str = "true"
+) -> Iterator[Query]:
+    """Yield the statement that sets events aside, in their order, on a condition."""
     if not events:
         return
     yield Query(
@@ -24,7 +26,7 @@ def parking(names: Names, cursor: Cursor, events: Sequence[RecordedEvent]) -> St
         " SELECT %s, %s, position, skill_id, kind, events, recorded"
         " FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[])"
         " WITH ORDINALITY AS given (position, skill_id, kind, events, recorded, number)"
-        " ORDER BY number",
+        f" WHERE {when} ORDER BY number",
         (
             cursor.projection,
             cursor.building,
@@ -37,12 +39,15 @@ def parking(names: Names, cursor: Cursor, events: Sequence[RecordedEvent]) -> St
     )
 
 
-def unparking(names: Names, cursor: Cursor, events: Sequence[RecordedEvent]) -> Steps[None]:
-    """Take events out of quarantine that are counted now."""
+def unparking(
+    names: Names, cursor: Cursor, events: Sequence[RecordedEvent], when: str = "true"
+) -> Iterator[Query]:
+    """Yield the statement that takes events out of quarantine that are counted now."""
     if not events:
         return
     yield Query(
-        f"DELETE FROM {names['skillstat_parked']} WHERE {_OF} AND position = ANY(%s::text[])",
+        f"DELETE FROM {names['skillstat_parked']} WHERE {_OF} AND position = ANY(%s::text[])"
+        f" AND {when}",
         (cursor.projection, cursor.building, texts(str(each.position) for each in events)),
     )
 

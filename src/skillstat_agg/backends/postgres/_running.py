@@ -18,14 +18,17 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from skillstat_agg.backends.postgres._connections import (
+    MISHAPS,
     Connection,
+    Cursor,
     check_idle,
     decoded,
     has_open_transaction,
     is_open,
     translated,
 )
-from skillstat_agg.backends.postgres._schema import Steps
+from skillstat_agg.backends.postgres._names import Query
+from skillstat_agg.backends.postgres._schema import BEGIN, COMMIT, ROLLBACK, Steps
 
 T = TypeVar("T")
 
@@ -106,12 +109,38 @@ def _through(db: Connection, steps: Steps[T]) -> T:
                     answer = None
                     continue
                 try:
-                    sql.execute(query.literal, query.values, prepare=False)
-                    answer = decoded(sql.fetchone() if sql.description else None)
-                except psycopg.errors.NumericValueOutOfRange:
-                    if not query.may_overflow:
+                    answer = _answer(db, sql, query)
+                except MISHAPS:
+                    if not query.may_fail:
                         raise
                     answer = False
         except StopIteration as end:
             result: T = end.value
             return result
+
+
+def _answer(db: Connection, sql: Cursor, query: Query) -> Any:
+    """Execute a statement, and return its answer.
+
+    Where it is a transaction by itself, the session's isolation level may be in its way: then it
+    is made one that has ours.
+    """
+    is_alone = db.autocommit and not is_open(db)
+    try:
+        return _executed(sql, query)
+    except psycopg.errors.SerializationFailure:
+        if not is_alone:
+            raise
+    sql.execute(BEGIN.literal, prepare=False)
+    try:
+        answer = _executed(sql, query)
+    except MISHAPS:
+        sql.execute(ROLLBACK.literal, prepare=False)
+        raise
+    sql.execute(COMMIT.literal, prepare=False)
+    return answer
+
+
+def _executed(sql: Cursor, query: Query) -> Any:
+    sql.execute(query.literal, query.values, prepare=False)
+    return decoded(sql.fetchone() if sql.description else None)

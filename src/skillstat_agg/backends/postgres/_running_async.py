@@ -18,14 +18,17 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from skillstat_agg.backends.postgres._connections import (
+    MISHAPS,
     AsyncConnection,
+    AsyncCursor,
     check_idle,
     decoded,
     has_open_transaction,
     is_open,
     translated,
 )
-from skillstat_agg.backends.postgres._schema import Steps
+from skillstat_agg.backends.postgres._names import Query
+from skillstat_agg.backends.postgres._schema import BEGIN, COMMIT, ROLLBACK, Steps
 
 T = TypeVar("T")
 
@@ -106,12 +109,38 @@ async def _through(db: AsyncConnection, steps: Steps[T]) -> T:
                     answer = None
                     continue
                 try:
-                    await sql.execute(query.literal, query.values, prepare=False)
-                    answer = decoded(await sql.fetchone() if sql.description else None)
-                except psycopg.errors.NumericValueOutOfRange:
-                    if not query.may_overflow:
+                    answer = await _answer(db, sql, query)
+                except MISHAPS:
+                    if not query.may_fail:
                         raise
                     answer = False
         except StopIteration as end:
             result: T = end.value
             return result
+
+
+async def _answer(db: AsyncConnection, sql: AsyncCursor, query: Query) -> Any:
+    """Execute a statement, and return its answer.
+
+    Where it is a transaction by itself, the session's isolation level may be in its way: then it
+    is made one that has ours.
+    """
+    is_alone = db.autocommit and not is_open(db)
+    try:
+        return await _executed(sql, query)
+    except psycopg.errors.SerializationFailure:
+        if not is_alone:
+            raise
+    await sql.execute(BEGIN.literal, prepare=False)
+    try:
+        answer = await _executed(sql, query)
+    except MISHAPS:
+        await sql.execute(ROLLBACK.literal, prepare=False)
+        raise
+    await sql.execute(COMMIT.literal, prepare=False)
+    return answer
+
+
+async def _executed(sql: AsyncCursor, query: Query) -> Any:
+    await sql.execute(query.literal, query.values, prepare=False)
+    return decoded(await sql.fetchone() if sql.description else None)

@@ -429,11 +429,12 @@ def missing(projection: str) -> SchemaError:
     )
 
 
-def replacing(names: Names, cursor: Cursor) -> Query:
-    """Return the statement that stores *cursor* for its projection and building."""
+def replacing(names: Names, cursor: Cursor, when: str = "true") -> Query:
+    """Return the statement that stores *cursor* for its projection and building, on a condition."""
     sets = ", ".join(f"{name} = %s" for name in _records.RECORD)
     return Query(
-        f"UPDATE {names['skillstat_cursors']} SET {sets} WHERE projection = %s AND building = %s",
+        f"UPDATE {names['skillstat_cursors']} SET {sets}"
+        f" WHERE projection = %s AND building = %s AND {when}",
         (*fields_of(cursor), cursor.projection, cursor.building),
     )
 

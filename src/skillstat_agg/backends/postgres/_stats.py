@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
 import attrs
 
 from skillstat_agg._buckets import Granularity, from_microseconds, microseconds, start_of
-from skillstat_agg._commits import Commit, CommitResult, Cursor, check_readable
-from skillstat_agg._deltas import Deltas
-from skillstat_agg._events import MAX_INTEGER, MIN_INTEGER
+from skillstat_agg._commits import Cursor, check_readable
+from skillstat_agg._events import MAX_INTEGER
 from skillstat_agg._notes import Note, storable
 from skillstat_agg._projections import Projection
 from skillstat_agg._quarantine import Quarantine
 from skillstat_agg._stores import Rollups, Totals
 from skillstat_agg.backends._records import record_of
-from skillstat_agg.backends.postgres._arrays import integers, texts
+from skillstat_agg.backends.postgres._arrays import texts
 from skillstat_agg.backends.postgres._badges import dropping
-from skillstat_agg.backends.postgres._names import Names, Query, quoted, together
+from skillstat_agg.backends.postgres._names import Names, Query, quoted
 from skillstat_agg.backends.postgres._parking import (
     dropping_parked,
     first_parked,
     parked_rows,
-    parking,
-    unparking,
 )
 from skillstat_agg.backends.postgres._schema import (
     BEGIN,
     COMMIT,
     RECORD,
-    ROLLBACK,
     Steps,
     checked_primary,
     checked_version,
@@ -39,14 +35,13 @@ from skillstat_agg.backends.postgres._schema import (
     finding,
     missing,
     replacing,
-    taking_over,
 )
-from skillstat_agg.errors import CursorConflictError, NotBuildingError, OutOfRangeError, SchemaError
+from skillstat_agg.errors import NotBuildingError, SchemaError
 
 Row: TypeAlias = tuple[object, ...]
 
-_HOUR = "timestamptz 'epoch' + {0} * interval '1 hour'"
-_DAY = "date '1970-01-01' + {0}"
+HOUR = "timestamptz 'epoch' + {0} * interval '1 hour'"
+DAY = "date '1970-01-01' + {0}"
 
 
 # Reading
@@ -168,7 +163,7 @@ def quarantine(names: Names, projection: Projection, limit: int) -> Steps[Quaran
 
 def bucket_at(granularity: Granularity) -> str:
     """Return the expression for a bucket, from its number."""
-    return (_DAY if granularity is Granularity.DAY else _HOUR).format("%s::integer")
+    return (DAY if granularity is Granularity.DAY else HOUR).format("%s::integer")
 
 
 def bucket_number(granularity: Granularity) -> str:
@@ -182,7 +177,7 @@ def forgotten(names: Names, skill_ids: Sequence[str]) -> Steps[frozenset[str]]:
     """Return those of the skills that are forgotten: see ``StatsStore.forgotten``."""
     answer = yield Query(
         f"SELECT json_build_object('version', (SELECT max(version) FROM"
-        f" {names['skillstat_schema']}), 'skills', {_forgotten_of(names)})::text",
+        f" {names['skillstat_schema']}), 'skills', {forgotten_of(names)})::text",
         (texts(skill_ids),),
     )
     checked_version(answer["version"])
@@ -216,90 +211,13 @@ def noting(names: Names, projection: Projection, text: str, at: datetime) -> Ste
     )
 
 
-def committing(
-    names: Names, projection: Projection, commit: Commit, at: datetime
-) -> Steps[CommitResult]:
-    """Add the deltas and store the cursor: see ``StatsStore.commit``."""
-    result = yield from _committing(names, projection, commit, at, exactly=False)
-    if result is None:
-        yield ROLLBACK
-        result = yield from _committing(names, projection, commit, at, exactly=True)
-        assert result is not None, "sums that were added in Python cannot overflow"
-    return result
-
-
-def _committing(
-    names: Names, projection: Projection, commit: Commit, at: datetime, *, exactly: bool
-) -> Steps[CommitResult | None]:
-    """Add the deltas and store the cursor; None: a sum has left 64 bits on the way.
-
-    Args:
-        names: The tables.
-        projection: Whose stats these are.
-        commit: What to add.
-        at: Time of the store.
-        exactly: Whether to add in Python, where integers have no end.
-    """
-    yield BEGIN
-    # Who forgets a skill changes every record. So if it happens between the snapshot that the
-    # forgotten skills are of and the lock on the record, the record is not the expected one.
-    stored, found = yield from _locked(
-        names, projection, f", 'forgotten', {_forgotten_of(names)}", texts(commit.skills)
-    )
-    if stored != commit.expected:
-        raise CursorConflictError(projection.name)
-    kept = commit.without(frozenset(found["forgotten"]))
-    result = yield from applying(names, kept, at, exactly=exactly)
-    if result is not None:
-        yield COMMIT
-    return result
-
-
-def applying(
-    names: Names, kept: Commit, at: datetime, *, exactly: bool
-) -> Steps[CommitResult | None]:
-    """Store all that a commit says, once the record was compared and skills were looked up.
-
-    Args:
-        names: The tables.
-        kept: The commit, without what concerns forgotten skills.
-        at: Time of the store.
-        exactly: Whether to add in Python, where integers have no end.
-
-    Returns:
-        None: a sum has left 64 bits on the way, and the transaction has failed. Never where
-        *exactly* is asked for.
-    """
-    record, projection = kept.cursor(at), kept.projection
-    if record.table != kept.expected.table:
-        yield from taking_over(names, kept.expected.table, projection)
-    every = [sums for sums in _sums(names, projection, kept.deltas) if sums.skills]
-    new = yield from _appearing(names, projection, kept.deltas)
-    yield from unparking(names, record, kept.taught)
-    yield from parking(names, record, kept.parked)
-    if exactly:
-        for sums in every:
-            yield from sums.adding_exactly(projection)
-        yield replacing(names, record)
-    else:  # a round trip for each is what makes a commit slow over a network
-        answer = yield together([*(sums.adding() for sums in every), replacing(names, record)])
-        if answer is False:
-            return None
-    return CommitResult(
-        cursor=record,
-        rows=sum(len(sums.skills) for sums in every) + len(new),
-        forgotten=kept.forgotten,
-        changed=frozenset(new).union(*(sums.skills for sums in every)),
-    )
-
-
 def locked(names: Names, projection: Projection) -> Steps[Cursor]:
     """Return the stored cursor record; nobody else changes it until this transaction ends."""
-    record, _ = yield from _locked(names, projection)
+    record, _ = yield from locked_with(names, projection)
     return record
 
 
-def _locked(
+def locked_with(
     names: Names, projection: Projection, answer: str = "", *values: object
 ) -> Steps[tuple[Cursor, Mapping[str, Any]]]:
     """Return the stored cursor record, which is locked, and what *answer* adds to the answer.
@@ -323,134 +241,16 @@ def _locked(
 
 def _forgotten(names: Names, skill_ids: Iterable[str]) -> Steps[frozenset[str]]:
     """Return those of the skills that are forgotten."""
-    found = yield Query(f"SELECT {_forgotten_of(names)}::text", (texts(skill_ids),))
+    found = yield Query(f"SELECT {forgotten_of(names)}::text", (texts(skill_ids),))
     return frozenset(found)
 
 
-def _forgotten_of(names: Names) -> str:
+def forgotten_of(names: Names) -> str:
     """Return the expression for the forgotten ones of some skills, which are its parameter."""
     return (
         f"(SELECT coalesce(json_agg(skill_id), '[]') FROM {names['skillstat_forgotten']}"
         " WHERE skill_id = ANY(%s::text[]))"
     )
-
-
-@attrs.frozen
-class _Sums:
-    """A table of sums.
-
-    Attributes:
-        table: Its name, quoted.
-        bucket: The column of the bucket; None: there is none.
-        names: The columns that hold sums.
-        prefix: What stands before a column's name in an error.
-        buckets: The rows to add to: number of the bucket (0 where there is none) ...
-        skills: ... and skill.
-        amounts: What to add to each.
-    """
-
-    table: str
-    bucket: Granularity | None
-    names: tuple[str, ...]
-    prefix: str
-    buckets: Sequence[int]
-    skills: Sequence[str]
-    amounts: Collection[tuple[int, ...]]
-
-    @property
-    def key_columns(self) -> str:
-        """The key columns."""
-        return "skill_id" if self.bucket is None else f"{self.bucket.value}, skill_id"
-
-    @property
-    def start(self) -> str:
-        """The expression for the bucket's column, from its number."""
-        return (_DAY if self.bucket is Granularity.DAY else _HOUR).format("_bucket::integer")
-
-    def upsert(self, amounts: Iterable[Sequence[int]], update: str) -> Query:
-        """Return the statement that writes these rows; where one is there, *update* says how.
-
-        Args:
-            amounts: A sequence for each column.
-            update: How to set a column whose name is ``{0}``.
-        """
-        # No column of a projection begins with an underscore. Arrays side by side in a select list
-        # are taken apart in half the time that one unnest(...) of all takes.
-        columns = ", ".join(map(quoted, self.names))
-        arrays = "".join(f", unnest(%s::bigint[]) AS {quoted(name)}" for name in self.names)
-        sets = ", ".join(update.format(quoted(name)) for name in self.names)
-        keys = "_skill" if self.bucket is None else f"{self.start}, _skill"
-        return Query(
-            f"INSERT INTO {self.table} AS there ({self.key_columns}, {columns})"
-            f" SELECT {keys}, {columns} FROM (SELECT unnest(%s::bigint[]) AS _bucket,"
-            f" unnest(%s::text[]) AS _skill{arrays}) AS given"
-            ' ORDER BY _bucket, _skill COLLATE "C"'
-            f" ON CONFLICT ({self.key_columns}) DO UPDATE SET {sets}",
-            (integers(self.buckets), texts(self.skills), *map(integers, amounts)),
-            may_overflow=True,
-        )
-
-    def adding(self) -> Query:
-        """Return the statement that adds to what is stored.
-
-        Rows are locked in the order of their keys, so no two workers wait for each other.
-        """
-        columns = zip(*self.amounts, strict=True)
-        return self.upsert(columns, "{0} = there.{0} + excluded.{0}")
-
-    def adding_exactly(self, projection: Projection) -> Steps[None]:
-        """Add in Python, where integers have no end, and name the sum that has one.
-
-        Raises:
-            OutOfRangeError: If a sum would leave signed 64 bits.
-        """
-        columns = ", ".join(f"there.{quoted(name)}" for name in self.names)
-        same_bucket = "" if self.bucket is None else f" AND {self.bucket.value} = {self.start}"
-        found = yield Query(
-            f"SELECT coalesce(json_agg(json_build_array(_bucket, _skill, {columns})), '[]')::text"
-            " FROM unnest(%s::bigint[], %s::text[]) AS given (_bucket, _skill)"
-            f" JOIN {self.table} AS there ON skill_id = _skill{same_bucket}",
-            (integers(self.buckets), texts(self.skills)),
-        )
-        before = {(bucket, skill): sums for bucket, skill, *sums in found}
-        rows: list[tuple[int, ...]] = []
-        for key, amounts in zip(
-            zip(self.buckets, self.skills, strict=True), self.amounts, strict=True
-        ):
-            old = before.get(key, (0,) * len(amounts))
-            sums = tuple(map(sum, zip(old, amounts, strict=True)))
-            for name, value in zip(self.names, sums, strict=True):
-                if not MIN_INTEGER <= value <= MAX_INTEGER:
-                    raise OutOfRangeError(projection.name, key[1], self.prefix + name)
-            rows.append(sums)
-        yield self.upsert(zip(*rows, strict=True), "{0} = excluded.{0}")
-
-
-def _sums(names: Names, projection: Projection, deltas: Deltas) -> Iterator[_Sums]:
-    """Yield what to add to each table, in one order for everybody."""
-    moved = {skill: row for skill, row in deltas.totals.items() if any(row)}
-    skills = list(moved)
-    table = names.totals(projection.name)
-    yield _Sums(table, None, projection.counters, "", [0] * len(skills), skills, moved.values())
-    for each, cells in deltas.rollups.items():
-        table, prefix = names.rollups(projection.name, each), f"{each.value}."
-        buckets, skills = map(list, zip(*cells, strict=True)) if cells else ([], [])
-        yield _Sums(table, each, projection.columns, prefix, buckets, skills, cells.values())
-
-
-def _appearing(names: Names, projection: Projection, deltas: Deltas) -> Steps[Sequence[str]]:
-    """Add rows for skills whose counters did not move, and return those that are new."""
-    still = [skill for skill, row in deltas.totals.items() if not any(row)]
-    if not still:
-        return ()
-    new: Sequence[str] = yield Query(
-        f"WITH new AS (INSERT INTO {names.totals(projection.name)} (skill_id) SELECT skill_id"
-        " FROM unnest(%s::text[]) AS given (skill_id) ORDER BY skill_id"
-        " ON CONFLICT DO NOTHING RETURNING skill_id)"
-        " SELECT coalesce(json_agg(skill_id), '[]')::text FROM new",
-        (texts(still),),
-    )
-    return new
 
 
 def forgetting(names: Names, projection: Projection, skill_id: str, at: datetime) -> Steps[bool]:

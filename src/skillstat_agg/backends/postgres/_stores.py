@@ -36,6 +36,7 @@ from skillstat_agg.backends.postgres import (
     _stalls,
     _stats,
 )
+from skillstat_agg.backends.postgres._committing import committing
 from skillstat_agg.backends.postgres._connections import Connection, is_joining, is_open, is_unlike
 from skillstat_agg.backends.postgres._names import Names
 from skillstat_agg.backends.postgres._running import join, run
@@ -301,7 +302,7 @@ class PostgresStatsStore:
 
     def commit(self, commit: Commit, /) -> CommitResult:
         """Add the deltas and store the cursor: see ``StatsStore.commit``."""
-        steps = _stats.committing(self._names, self._projection, commit, self._now())
+        steps = committing(self._names, self._projection, commit, self._now())
         return run(self._db, "commit", steps)
 
     def totals(self, skill_ids: Iterable[str] | None = None, /) -> Totals:

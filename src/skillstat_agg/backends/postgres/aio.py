@@ -36,6 +36,7 @@ from skillstat_agg.backends.postgres import (
     _stalls,
     _stats,
 )
+from skillstat_agg.backends.postgres._committing import committing
 from skillstat_agg.backends.postgres._connections import (
     AsyncConnection,
     is_joining,
@@ -314,7 +315,7 @@ class PostgresStatsStore:
 
     async def commit(self, commit: Commit, /) -> CommitResult:
         """Add the deltas and store the cursor: see ``StatsStore.commit``."""
-        steps = _stats.committing(self._names, self._projection, commit, self._now())
+        steps = committing(self._names, self._projection, commit, self._now())
         return await run(self._db, "commit", steps)
 
     async def totals(self, skill_ids: Iterable[str] | None = None, /) -> Totals:
