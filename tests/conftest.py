@@ -34,5 +34,5 @@ if "CI" not in os.environ:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """A PostgreSQL server for all tests of this process; `fresh_database` has room on it."""
-    with running_server() as server:
+    with running_server(in_memory=True) as server:
         yield server

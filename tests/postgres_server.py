@@ -49,6 +49,8 @@ SETTINGS = (
     # The other types leave memory behind when they are killed.
     "--dynamic_shared_memory_type=mmap",
 )
+MEMORY = Path("/dev/shm")  # of Linux
+ENOUGH = 4 * 2**30  # bytes
 LONGEST_PLACE = 70  # bytes; the path of a socket has 104 at most, on macOS
 START_SECONDS = STOP_SECONDS = 60
 
@@ -153,15 +155,19 @@ class Server:
 
 
 @contextmanager
-def running_server() -> Iterator[Server]:
+def running_server(*, in_memory: bool = False) -> Iterator[Server]:
     """Yield a new server; in the end no process and no file of it is left.
 
     That is so even where this process is killed: another one waits for its end.
 
+    Args:
+        in_memory: Whether to have its files in memory, where there is much of it: to make and to
+            drop tables is quicker there.
+
     Raises:
         PostgresNotFoundError: If there is nothing to start.
     """
-    with _guarded_folder() as folder:
+    with _guarded_folder(in_memory=in_memory) as folder:
         server = Server(programs=_programs(folder), folder=folder)
         _output(
             server.programs / "initdb",
@@ -258,10 +264,20 @@ def _copied(installation: Path, to: Path, account: str) -> Path:
     return to / package.name / installation.name
 
 
+def _is_roomy(path: Path) -> bool:
+    """Return whether a file system in memory has much room, and lets programs run."""
+    if not path.is_dir():
+        return False
+    there = os.statvfs(path)
+    return there.f_bavail * there.f_frsize >= ENOUGH and not there.f_flag & os.ST_NOEXEC
+
+
 @contextmanager
-def _guarded_folder() -> Iterator[Path]:
+def _guarded_folder(*, in_memory: bool) -> Iterator[Path]:
     """Yield a new folder of the server's account, with a guard that removes it in the end."""
     usual = tempfile.gettempdir()
+    if in_memory and _is_roomy(MEMORY):
+        usual = str(MEMORY)
     is_usable = len(os.fsencode(usual)) <= LONGEST_PLACE and _is_open(Path(usual))
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir=usual if is_usable else "/tmp"))
     guard = subprocess.Popen(

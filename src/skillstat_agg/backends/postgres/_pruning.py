@@ -48,23 +48,20 @@ def registering(names: Names, reader: str, at_us: int) -> Steps[None]:
     readers = names["skillstat_readers"]
     answer = yield Query(
         f"""
-        WITH {_here(names)}
-        SELECT json_build_object('log', (SELECT row_to_json(here) FROM here), 'is_there',
-            EXISTS (SELECT FROM {readers} WHERE reader = %s AND xid IS NULL))::text
-        """,
-        (reader,),
-    )
-    checked_log(answer["log"])
-    if not answer["is_there"]:
-        yield Query(
-            f"""
-            WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({_LOCK_KEY}))
+        WITH {_here(names)}, locked AS MATERIALIZED (
+            SELECT pg_advisory_xact_lock_shared({_LOCK_KEY}) FROM here
+            WHERE version = {VERSION} AND home = place
+            AND NOT EXISTS (SELECT FROM {readers} WHERE reader = %s AND xid IS NULL)
+        ), told AS (
             INSERT INTO {readers} (reader, reported_at_us) SELECT %s, %s FROM locked
             ON CONFLICT (reader) DO UPDATE
             SET xid = NULL, seq = NULL, reported_at_us = excluded.reported_at_us
-            """,
-            (names.schema, reader, at_us),
         )
+        SELECT json_build_object('log', (SELECT row_to_json(here) FROM here))::text
+        """,
+        (names.schema, reader, reader, at_us),
+    )
+    checked_log(answer["log"])
 
 
 def reporting(names: Names, reader: str, place: Place, at_us: int) -> Steps[None]:
