@@ -204,13 +204,13 @@ def board_04(case: AnyCase) -> None:
         _carry(case, client, skill, *amounts)
         at, deltas = NOON - timedelta(days=30), {"n": half + ord(skill)}
         client.append(case.event(skill, "carry", at=at, deltas=deltas))
-    client.drain(page=case.pick(1, 10_000))
+    client.drain(page=case.vary(1, 10_000))
     scores: tuple[Score, ...] = (
         "total",
         {"total": 3, "events": 1},
         {"total": MAX_INTEGER, "events": -7},
     )
-    by = case.pick(*scores)
+    by = case.vary(*scores)
     _compare(case, client, by, over=Buckets.last(7, DAY, NOON))
     _compare(case, client, {"total": 3})
     case.saw(BEYOND)
@@ -232,11 +232,11 @@ def board_05(case: AnyCase) -> None:
         case.event("some", "rise"),
         *(case.event("gone", "rise") for _ in range(2)),
     )
-    client.drain(page=case.pick(1, 10_000))
-    if case.maybe():
+    client.drain(page=case.vary(1, 10_000))
+    if case.vary(True, False):
         client.forget("gone")
-    over = case.pick(None, Buckets.last(2, DAY, NOON), Buckets.last(13, HOUR, NOON))
-    by: tuple[Score, ...] = case.pick(("net",), ("net", "up"), ({"up": 1, "down": -1},))
+    over = case.vary(None, Buckets.last(2, DAY, NOON), Buckets.last(13, HOUR, NOON))
+    by: tuple[Score, ...] = case.vary(("net",), ("net", "up"), ({"up": 1, "down": -1},))
     _compare(case, client, *by, over=over)
     case.saw(NOTHING_SHOWN)
 
@@ -307,10 +307,10 @@ def series_01(case: AnyCase) -> None:
         if number % 2:
             client.append(case.event("A", "rise", at=start))
     client.drain()
-    skills = case.pick(["a", "b", "A"], ["b", "nobody", "a", "b"], ["A"], [])
-    since, until = case.pick((0, 5), (1, 4), (2, 3), (2, 2))
+    skills = case.vary(["b", "nobody", "a", "b"], ["a", "b", "A"], ["A"], [])
+    since, until = case.vary((0, 5), (1, 4), (2, 3), (2, 2))
     _compare_series(case, client, skills, Buckets(granularity, five.numbers[since:until]))
-    far = Buckets.last(3, granularity, case.pick(NOON + timedelta(days=9), NOON - timedelta(9)))
+    far = Buckets.last(3, granularity, case.vary(NOON + timedelta(days=9), NOON - timedelta(9)))
     _compare_series(case, client, skills, far)
     if len(skills) > 1:
         case.saw(SEVERAL)

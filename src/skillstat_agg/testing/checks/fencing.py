@@ -54,7 +54,9 @@ def fence_01(case: AnyCase) -> None:
     one, two = case.client("f1"), case.client("f2")
     one.append(*case.downloads("ab"))
     case.play(
-        one.draining(page=1, plain=one.has_tally and case.maybe()),
+        one.draining(
+            page=1, plain=one.has_tally and case.pick(*case.scope((False,), (False, True)))
+        ),
         two.draining(page=1),
         switches=case.scope(2, 4),
     )
@@ -72,7 +74,7 @@ def fence_02(case: AnyCase) -> None:
     one, two, three = case.client("f1"), case.client("f2"), case.client("f3")
     one.append(*case.downloads("abc"))
     case.play(
-        one.draining(page=1),
+        one.draining(page=1, plain=one.has_tally),
         two.draining(page=2),
         three.draining(page=10),
         switches=case.scope(1, 2),

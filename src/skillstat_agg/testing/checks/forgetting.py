@@ -82,10 +82,10 @@ def forget_02(case: AnyCase) -> None:
     if folded:
         worker.drain(page=1, max_events=folded)
     case.client("f").forget("a")
-    worker.append(*case.downloads(case.pick("", "a", "aba")))
+    worker.append(*case.downloads(case.vary("aba", "a", "")))
     dropped = [event for event in case.committed.events[folded:] if event.skill_id == "a"]
     changed: set[str] = set()
-    page = case.pick(1, 2, 100)
+    page = case.vary(1, 2, 100)
     report = drain(worker.events, worker.stats, page=page, on_commit=changed.update)
     if dropped:
         case.saw(DROPPED)
@@ -134,8 +134,8 @@ def forget_05(case: AnyCase) -> None:
     first = case.client("first")
     case.expect(f"forget({skill_id!r}), the first time", True, first.forget(skill_id))
     cursor, raw = one.stats.cursor(), case.raw()
-    case.clock.go(days=case.pick(0, 1_000))
-    again = case.pick(first, two)
+    case.clock.go(days=case.vary(1_000, 0))
+    again = case.vary(two, first)
     case.saw(TWICE)
     case.expect(f"forget({skill_id!r}), the second time", False, again.forget(skill_id))
     case.expect("the cursor after it", cursor, one.stats.cursor())
@@ -145,7 +145,7 @@ def forget_05(case: AnyCase) -> None:
         client.close()
     three = case.client("f3")
     three.append(*case.downloads([skill_id, skill_id, "b"]))
-    three.drain(page=case.pick(1, 100))
+    three.drain(page=case.vary(1, 100))
     case.expect(f"totals([{skill_id!r}])", {}, dict(three.stats.totals([skill_id])))
     case.settle()
 

@@ -40,12 +40,12 @@ ALL_ZERO = "a skill had its first events, and its numbers are 0"
 def idle_01(case: AnyCase) -> None:
     """Time goes by, workers come round, readers read, and nothing is written."""
     writer, worker, other = case.client("w"), case.client("fold"), case.client("late fold")
-    log = case.pick(("download",), ("download", "star", "unstar"), ("unstar", "star"))
+    log = case.vary(("download", "star", "unstar"), ("download",), ("unstar", "star"))
     writer.append(*(case.event("a", kind) for kind in log))
     worker.drain()
     cursor, raw = worker.stats.cursor(), case.raw()
-    page, called = case.pick(1, 10_000), list[frozenset[str]]()
-    for number in range(ROUNDS):
+    page, called = case.vary(1, 10_000), list[frozenset[str]]()
+    for number in range(case.scope(20, ROUNDS)):
         case.clock.go(hours=1)
         one = other if number % 10 == 9 else worker
         report = drain(one.events, one.stats, page=page, on_commit=called.append)
@@ -100,11 +100,11 @@ def idle_03(case: AnyCase) -> None:
     worker = case.client("fold")
     worker.append(case.event("a"), case.event("a", "star"), case.event("c", "star"))
     worker.drain()
-    skill_id, page = case.pick("a", "b"), case.pick(1, 2, 10)
+    skill_id, page = case.vary("a", "b"), case.vary(1, 2, 10)
     for kind in case.pick(*_CHANGES):
         deltas = {"all_time": 0, "current": 0} if kind == "install_clear" else None
         worker.append(case.event(skill_id, kind, deltas=deltas))
-    if case.maybe():
+    if case.vary(False, True):
         worker.append(*case.downloads("c"))
     at_frontier = False
     while not at_frontier:

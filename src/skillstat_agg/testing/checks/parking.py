@@ -208,8 +208,8 @@ def _with_waves(case: AnyCase) -> tuple[Handle, Handle]:
 def quarantine_06(case: AnyCase) -> None:
     """A larger table comes, with new events or without; the kind counts, or counts nothing."""
     writer, _ = _with_waves(case)
-    table = case.pick(WAVES, QUIET_WAVES)
-    writer.append(*case.pick((), (*case.downloads("a"), case.event("b", "wave"))))
+    table = case.vary(WAVES, QUIET_WAVES)
+    writer.append(*case.vary((), (*case.downloads("a"), case.event("b", "wave"))))
     left = [
         one for one in case.committed.events if one.kind == "blink" or "n" in (one.deltas or ())
     ]
@@ -217,7 +217,7 @@ def quarantine_06(case: AnyCase) -> None:
         left = [one for one in left if one.kind == "blink"]  # retired kinds carry anything
     new = case.client("new", table)
     case.observe()
-    page = case.pick(1, 10)
+    page = case.vary(1, 10)
     new.drain(page=page, uncountable=PARK)
     case.saw(TAUGHT)
     quarantine = new.stats.quarantine(limit=100)
@@ -307,7 +307,7 @@ def quarantine_09(case: AnyCase) -> None:
         if number == forget_at:
             worker.forget("a")
         writer.append(event)
-        if case.maybe():
+        if case.vary(False, True):
             dropped += worker.drain(uncountable=PARK).dropped["forgotten"]
             case.observe()
     dropped += worker.drain(uncountable=PARK).dropped["forgotten"]

@@ -38,7 +38,7 @@ def proj_01(case: AnyCase) -> None:
     for skill_id in case.scope("ab", "aba"):
         stats.append(case.event(skill_id), case.event(skill_id, "star"))
         for worker, projection in ((stats, SKILL_STATS), (hours, HOURS)):
-            worker.drain(page=1, max_events=case.pick(1, 2))
+            worker.drain(page=1, max_events=case.vary(1, 2))
             case.observe(projection)
             _note_places(case)
     case.settle()

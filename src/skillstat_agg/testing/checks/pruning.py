@@ -226,7 +226,7 @@ def prune_05(case: AnyCase) -> None:
     worker.append(*case.downloads("aabaaab"))
     worker.drain()
     log = case.log_of(worker)
-    numbers = case.pick((0,), (2,), (6,), (2, 3), (0, 1, 2), (1, 5), (0, 6), tuple(range(7)))
+    numbers = case.vary((1, 5), (0,), (2,), (6,), (2, 3), (0, 1, 2), (0, 6), tuple(range(7)))
     kept = [log[number].position for number in numbers]
     report = worker.prune(limit=case.vary(2, 1, 100), kept=kept)
     case.saw(KEPT)
@@ -261,7 +261,7 @@ def _runs(log: Sequence[RecordedEvent], kept: Sequence[Position]) -> list[object
 def prune_06(case: AnyCase) -> None:
     """Times of recording that rise, are tied, or step back."""
     worker = case.client("fold")
-    minutes = case.pick((0, 1, 2, 3), (0, 0, 2, 2), (1, 3, 0, 2), (0, 2, 1, 1))
+    minutes = case.vary((0, 1, 2, 3), (0, 0, 2, 2), (1, 3, 0, 2), (0, 2, 1, 1))
     for minute in minutes:
         case.clock.now = NOON + timedelta(minutes=minute)
         worker.append(*case.downloads("aa"))
@@ -384,9 +384,9 @@ def prune_08(case: AnyCase) -> None:
 def prune_09(case: AnyCase) -> None:
     """A log grows, is folded and pruned, again and again; a reader of its records keeps up."""
     worker, late = case.client("fold"), case.client("late", HOURLY)
-    limit, page = case.pick(2, 100), case.pick(1, 2, 100)
+    limit, page = case.vary(2, 100), case.vary(1, 2, 100)
     small: list[RecordedEvent] = []
-    for number in range(13):
+    for number in range(case.scope(7, 13)):
         worker.append(*case.downloads("aab"), case.event("a", at=NOON - timedelta(hours=number)))
         worker.drain()
         report = worker.prune(limit=limit)
@@ -554,10 +554,10 @@ def prune_22(case: AnyCase) -> None:
     """The bound is any position, while the only reader has come to the end or not."""
     worker = case.client("fold")
     worker.append(*case.downloads("aabaaab"))
-    worker.drain(page=3, max_events=case.pick(3, 7))
+    worker.drain(page=3, max_events=case.vary(3, 7))
     read = worker.stats.cursor().count
     log = case.log_of(worker)
-    number, limit = case.pick(*range(len(log))), case.pick(1, 2, 100)
+    number, limit = case.pick(*range(len(log))), case.vary(2, 1, 100)
     upto = log[number].position
     planned = worker.log.compactable(None, before=None, limit=limit, upto=upto)
     small = min(read, number + 1)

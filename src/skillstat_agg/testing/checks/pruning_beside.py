@@ -86,7 +86,7 @@ def prune_17(case: AnyCase) -> None:
     worker.append(*case.downloads("aabab"))
     worker.drain()
     case.play(
-        case.client("late", HOURLY).draining(page=case.pick(1, 2), quiet=ALL),
+        case.client("late", HOURLY).draining(page=case.pick(*case.scope((2,), (1, 2))), quiet=ALL),
         case.client("p").pruning(limit=2),
         switches=case.scope(1, 3),
         look=False,

@@ -78,7 +78,6 @@ def rebuild_18(case: AnyCase) -> None:
     )
     case.saw(EXPIRED)
     case.observe(HOURLY)
-    builder.rebuild()
     worker.append(case.event("b", at=old), case.event("b"))
     worker.drain()
     case.observe(HOURLY)

@@ -90,9 +90,9 @@ def retention_01(case: AnyCase) -> None:
     granularity = case.pick(HOUR, DAY)
     before = _at_boundaries(case, granularity)
     cursor = worker.stats.cursor()
-    limit = case.pick(*case.scope((100, 1), (100, 1, 2, 3)))
+    limit = case.vary(100, 1, 2, 3)
     keeper = case.client("k", HOURLY)
-    if case.maybe():
+    if case.vary(True, False):
         case.play(keeper.expiring(before, granularity, limit=limit), switches=0)
     else:
         done = keeper.expire(before, granularity, limit=limit)
@@ -125,7 +125,7 @@ def retention_02(case: AnyCase) -> None:
     granularity = case.pick(HOUR, DAY)
     case.client("k", HOURLY).expire(NOON, granularity)
     start = start_of(bucket_of(NOON, granularity), granularity)
-    late = start - case.pick(timedelta.resolution, timedelta(days=3))
+    late = start - case.vary(timedelta.resolution, timedelta(days=3))
     worker.append(
         case.event("a", at=late),
         case.event("new", at=late),
@@ -134,7 +134,7 @@ def retention_02(case: AnyCase) -> None:
     )
     dropped = 0
     for _ in range(2):
-        report = worker.drain(page=case.pick(1, 10))
+        report = worker.drain(page=case.vary(1, 10))
         dropped += report.dropped["expired"]
     case.saw(LATE)
     case.expect("events dropped", 2, dropped)

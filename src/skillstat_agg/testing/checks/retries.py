@@ -210,13 +210,13 @@ def append_07(case: AnyCase) -> None:
     """Two clients append one id, in every order; the first may roll back."""
     one, two = case.client("w1"), case.client("w2")
     first = case.event("a", event_id="one")
-    second = case.event(case.pick("a", "b"), event_id="one")
-    holding = case.pick(
+    second = case.event(case.vary("a", "b"), event_id="one")
+    holding = case.vary(
         partial(one.holding, (first,)), partial(one.holding, (first,), end="rollback")
     )
     case.play(
         _up_to_a_conflict(one, holding),
-        _up_to_a_conflict(two, partial(case.pick(two.holding, two.appending), (second,))),
+        _up_to_a_conflict(two, partial(case.vary(two.holding, two.appending), (second,))),
         switches=case.scope(2, 5),
         look=False,
     )

@@ -15,7 +15,7 @@ ROUNDS = "a log of more than a hundred events was followed"
 )
 def tail_01(case: AnyCase) -> None:
     """Many rounds of one append and one fold: frozen clock, a tick, an hour, and steps back."""
-    step_us = case.pick(0, 1, 3_600_000_000, -7)
+    step_us = case.pick(*case.scope((0, -7), (0, 1, 3_600_000_000, -7)))
     client = case.client("w")
     for number in range(120):
         client.append(case.event("abc"[number % 3]))
@@ -34,13 +34,13 @@ def tail_01(case: AnyCase) -> None:
 )
 def tail_02(case: AnyCase) -> None:
     """A long log in one append, or many, is folded with small and large pages."""
-    client, size = case.client("w"), case.pick(1, 13, 130)
+    client, size = case.client("w"), case.vary(13, 1, 130)
     events = case.downloads("abcde" * 26)
     for start in range(0, len(events), size):
         client.append(*events[start : start + size])
-    client.drain(page=case.pick(7, 10, 100))
+    client.drain(page=case.vary(7, 10, 100))
     case.saw(ROUNDS)
-    case.settle(page=case.pick(1, 1_000))
+    case.settle(page=case.vary(1_000, 1))
 
 
 CHECKS = (tail_01, tail_02)

@@ -31,13 +31,13 @@ def _note_times(case: AnyCase, client: Handle) -> None:
 def tie_01(case: AnyCase) -> None:
     """One to four events share a time, before and after an event of another time."""
     client, events = case.client("w"), case.downloads("abcd"[: case.pick(1, 2, 3, 4)])
-    step = case.pick(1, len(events))
+    step = case.vary(1, len(events))
     for start in range(0, len(events), step):
         client.append(*events[start : start + step])
-    if case.maybe():
+    if case.vary(True, False):
         case.clock.go(milliseconds=1)
         client.append(*case.downloads("z"))
-    client.drain(page=case.pick(1, 2, 3))
+    client.drain(page=case.vary(2, 1, 3))
     _note_times(case, client)
     case.settle()
 
@@ -51,14 +51,14 @@ def tie_01(case: AnyCase) -> None:
 )
 def tie_02(case: AnyCase) -> None:
     """The clock steps back after a fold, by a little or by a lot."""
-    client, page = case.client("w"), case.pick(1, 2)
+    client, page = case.client("w"), case.vary(1, 2)
     client.append(*case.downloads("ab"))
-    if not case.maybe():
+    if case.vary(True, False):
         client.drain(page=page)
-    case.clock.go(milliseconds=-case.pick(1, 60_000, 80_000_000))
+    case.clock.go(milliseconds=-case.vary(1, 60_000, 80_000_000))
     client.append(*case.downloads("c"))
     client.drain(page=page)
-    case.clock.go(milliseconds=case.pick(0, 1, 60_001))
+    case.clock.go(milliseconds=case.vary(0, 1, 60_001))
     client.append(*case.downloads("d"))
     client.drain(page=page)
     _note_times(case, client)
@@ -74,13 +74,13 @@ def tie_02(case: AnyCase) -> None:
 )
 def tie_03(case: AnyCase) -> None:
     """Groups of limit - 1, limit, limit + 1 and 3 x limit, in one append and in several."""
-    client, limit = case.client("w"), case.pick(2, 3)
+    client, limit = case.client("w"), case.vary(2, 3)
     group = case.pick(limit - 1, limit, limit + 1, 3 * limit)
     events = case.downloads("abcdefghi"[:group])
-    step = case.pick(len(events), 1, 2)
+    step = case.vary(len(events), 1, 2)
     for part in (events[start : start + step] for start in range(0, len(events), step)):
         client.append(*part)
-    case.clock.go(microseconds=case.pick(1, 1_000))
+    case.clock.go(microseconds=case.vary(1, 1_000))
     client.append(*case.downloads("z"))
     folded = client.drain(page=limit).events
     _note_times(case, client)

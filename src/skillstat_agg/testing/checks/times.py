@@ -163,10 +163,10 @@ def time_03(case: AnyCase) -> None:
 )
 def time_04(case: AnyCase) -> None:
     """Two writers with clocks of their own append in turn, and a worker folds after each."""
-    apart = case.pick(timedelta(0), MOMENT, timedelta(hours=1), timedelta(days=-1))
-    step = case.pick(timedelta(0), -MOMENT, timedelta(hours=-1), timedelta(days=400))
+    apart = case.vary(timedelta(days=-1), timedelta(0), MOMENT, timedelta(hours=1))
+    step = case.vary(-MOMENT, timedelta(0), timedelta(hours=-1), timedelta(days=400))
     begins = NOON, _utc(1969, 12, 31, 12), _utc(1970)
-    begin = case.pick(*case.scope(begins[:2], begins))
+    begin = case.vary(*begins)
     clocks = Clock(begin), Clock(begin + apart)
     writers = [
         case.client(f"w{number}", clock=clock) for number, clock in enumerate(clocks, start=1)
