@@ -143,4 +143,6 @@ def _answer(db: Connection, sql: Cursor, query: Query) -> Any:
 
 def _executed(sql: Cursor, query: Query) -> Any:
     sql.execute(query.literal, query.values, prepare=False)
-    return decoded(sql.fetchone() if sql.description else None)
+    # What ``sql.description`` says is dear to make.
+    has_rows = sql.pgresult is not None and sql.pgresult.nfields > 0
+    return decoded(sql.fetchone() if has_rows else None)

@@ -143,4 +143,6 @@ async def _answer(db: AsyncConnection, sql: AsyncCursor, query: Query) -> Any:
 
 async def _executed(sql: AsyncCursor, query: Query) -> Any:
     await sql.execute(query.literal, query.values, prepare=False)
-    return decoded(await sql.fetchone() if sql.description else None)
+    # What ``sql.description`` says is dear to make.
+    has_rows = sql.pgresult is not None and sql.pgresult.nfields > 0
+    return decoded(await sql.fetchone() if has_rows else None)
