@@ -11,14 +11,14 @@ import attrs
 import psycopg
 import pytest
 
-from skillstat_agg import SKILL_STATS, Commit, Cursor, Uncountable, drain
+from skillstat_agg import SKILL_STATS, Commit, Cursor, Event, Uncountable, drain
 from skillstat_agg._folding import commit_of, read_portion
 from skillstat_agg.backends.postgres import (
     PostgresEventStore,
     PostgresStatsStore,
     create_tables,
 )
-from skillstat_agg.errors import CursorConflictError
+from skillstat_agg.errors import CursorConflictError, SchemaError
 from tests.logs import NOON, download
 from tests.postgres_server import Server, fresh_database
 from tests.postgres_spies import SpiedConnection, SpiedCursor, no_io
@@ -48,6 +48,10 @@ def next_commit(log: PostgresEventStore, cursor: Cursor) -> Commit:
     """Return what a drain would commit now."""
     portion = read_portion(log, cursor, SKILL_STATS, 100, None, Uncountable.HALT, None)
     return commit_of(cursor, portion, (), SKILL_STATS)
+
+
+def event(kind: str, deltas: dict[str, int] | None = None) -> Event:
+    return Event(skill_id="c", kind=kind, occurred_at=NOON, deltas=deltas)
 
 
 def numbers(stats: PostgresStatsStore) -> dict[str, int]:
@@ -140,6 +144,54 @@ def test_a_commit_that_waits_for_the_record_holds_no_table(conninfo, db, change:
         thread.join()
 
     assert numbers(stats) == {"a": 1, "b": 1}
+
+
+NOTHING_NEW = [
+    event("install_new"),
+    event("install_clear", {"all_time": -1, "current": -1}),
+]
+"""No counter moves in the end, and rollups do: of the totals only rows are added."""
+
+
+@pytest.mark.parametrize("page", [downloads("a"), NOTHING_NEW], ids=["moves", "nothing new"])
+def test_a_commit_locks_tables_in_the_order_of_a_deployment(conninfo, db, page):
+    """One that comes in the middle of a deployment waits for the first table, with no other."""
+    log, stats = stores(db)
+    drain(log, stats)
+    log.append(page)
+    commit = next_commit(log, stats.cursor())
+    change = "ALTER TABLE skillstat.skill_stats_{} ADD COLUMN views bigint NOT NULL DEFAULT 0"
+    with (
+        psycopg.connect(conninfo) as holder,
+        psycopg.connect(conninfo, autocommit=True) as worker,
+    ):
+        holder.execute("SELECT FROM skillstat.skillstat_cursors FOR UPDATE")
+        holder.execute(change.format("totals"))
+        thread = threading.Thread(target=stores(worker)[1].commit, args=(commit,))
+        thread.start()
+        while not waits(db, worker.info.backend_pid):
+            pass
+
+        holder.execute(change.format("daily"))
+        holder.commit()
+        thread.join()
+
+    assert stats.cursor().count == 2 + len(page)
+
+
+def test_a_trigger_that_keeps_the_record_is_told(db):
+    """Else the next drain would add the same events again, and again."""
+    log, stats = stores(db)
+    db.execute(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+    )
+    db.execute(
+        "CREATE TRIGGER keeps BEFORE UPDATE ON skillstat.skillstat_cursors"
+        " FOR EACH ROW EXECUTE FUNCTION keep()"
+    )
+
+    with pytest.raises(SchemaError, match="look for a trigger"):
+        drain(log, stats)
 
 
 @pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])

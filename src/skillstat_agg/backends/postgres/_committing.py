@@ -31,7 +31,7 @@ from skillstat_agg.backends.postgres._schema import (
     taking_over,
 )
 from skillstat_agg.backends.postgres._stats import DAY, HOUR, forgotten_of, locked_with
-from skillstat_agg.errors import CursorConflictError, OutOfRangeError
+from skillstat_agg.errors import CursorConflictError, OutOfRangeError, SchemaError
 
 AS_EXPECTED = "EXISTS (SELECT FROM expected)"
 """The condition of every part of a commit that is one statement."""
@@ -46,6 +46,8 @@ def committing(
         answer = yield _at_once(names, kept, at)
         if answer is not False and answer["is_stored"]:
             return _result(kept, at, answer["new"])
+        if answer is not False and answer["is_expected"]:
+            raise SchemaError("other hands keep the cursor record as it is: look for a trigger")
         if answer is False or not answer["forgotten"]:
             break  # the transaction finds out why
         kept = kept.without(frozenset(answer["forgotten"]))
@@ -80,7 +82,8 @@ def _at_once(names: Names, kept: Commit, at: datetime) -> Query:
     new = _appearing(names, projection, kept.deltas, AS_EXPECTED)
     stored = replacing(names, record, AS_EXPECTED)
     # The record is as it stands once it is locked. The snapshot of the rest may be older: who
-    # forgets a skill changes every record.
+    # forgets a skill changes every record. Tables are locked as they are named: totals first, and
+    # then rollups, in the order in which a deployment changes them.
     return Query(
         f"""
         WITH expected AS MATERIALIZED (
@@ -90,9 +93,11 @@ def _at_once(names: Names, kept: Commit, at: datetime) -> Query:
             AND NOT EXISTS (
                 SELECT FROM {names["skillstat_forgotten"]} WHERE skill_id = ANY(%s::text[]))
             FOR UPDATE SKIP LOCKED
-        ), {"".join(f"_{number} AS ({each.text}), " for number, each in enumerate(writes))}
-        new AS ({new.text}), stored AS ({stored.text} RETURNING projection)
+        ), new AS ({new.text}),
+        {"".join(f"_{number} AS ({each.text}), " for number, each in enumerate(writes))}
+        stored AS ({stored.text} RETURNING projection)
         SELECT json_build_object('is_stored', EXISTS (SELECT FROM stored),
+            'is_expected', EXISTS (SELECT FROM expected),
             'new', (SELECT coalesce(json_agg(skill_id), '[]') FROM new),
             'forgotten', {forgotten_of(names)})::text
         """,
@@ -101,7 +106,7 @@ def _at_once(names: Names, kept: Commit, at: datetime) -> Query:
             record.building,
             *fields_of(kept.expected),
             skills,
-            *(value for each in (*writes, new, stored) for value in each.values),
+            *(value for each in (new, *writes, stored) for value in each.values),
             skills,
         ),
         may_fail=True,

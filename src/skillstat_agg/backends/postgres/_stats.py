@@ -51,9 +51,9 @@ def _answering(names: Names, answer: str = "") -> str:
     """Return a statement that answers with the cursor record, and with *answer*."""
     return f"""
         SELECT json_build_object(
-            'version', (SELECT max(version) FROM {names["skillstat_schema"]}),
             'record', (SELECT {RECORD} FROM {names["skillstat_cursors"]}
-                WHERE projection = %s AND building = %s){answer}
+                WHERE projection = %s AND building = %s),
+            'version', (SELECT max(version) FROM {names["skillstat_schema"]}){answer}
         )::text
         """
 
