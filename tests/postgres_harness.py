@@ -395,6 +395,7 @@ class Sites:
             writers=Writers.HORIZON,
             io=io,
             blocks=waits,
+            any_thread=True,
             copy=self.copy,
             raw=self.raw,
             waits_after=timedelta(seconds=0.01),

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -46,6 +46,7 @@ from skillstat_agg.testing import (
     check_store,
     harnesses,
 )
+from skillstat_agg.testing._doors import HereOnLoop
 
 SOME = [check for check in CHECKS if check.id in ("LATE-02", "FENCE-01")]
 SOON = timedelta(seconds=0.2)
@@ -706,6 +707,26 @@ def test_a_coroutine_that_never_returns_is_reported(stuck, hangs, blocks):
     assert report.miswired is not None
     assert "first.read -> never comes back" in str(report)
     assert blocks or "in read" in str(report)
+
+
+def test_a_coroutine_may_be_called_inside_the_call_of_another():
+    """In another thread, since no event loop runs inside of one that is running."""
+    one, two = HereOnLoop(60), HereOnLoop(60)
+
+    async def inner() -> threading.Thread:
+        await asyncio.sleep(0)
+        return threading.current_thread()
+
+    async def outer() -> tuple[object, object]:
+        await asyncio.sleep(0)
+        return two.now(inner), threading.current_thread()
+
+    assert two.now(inner) is threading.current_thread()
+    inside, outside = cast(Any, one.now(outer))
+    assert outside is threading.current_thread()
+    assert inside is not outside
+    for door in (one, two):
+        door.close()
 
 
 # Interrupted

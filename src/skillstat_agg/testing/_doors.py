@@ -91,7 +91,7 @@ class HereOnLoop:
     """Makes each call at once, on an event loop that runs only as long as a call does.
 
     At an I/O point others are called while a loop is running, and no other may run in the same
-    thread then: such a call is made in a thread of its own.
+    thread then: such a call is made in another one.
     """
 
     is_here = True
@@ -294,7 +294,8 @@ def door_for(harness: AnyHarness, opened: OpenedClient) -> Door:
     """Return the door that the stores of a client need."""
     bound = harness.hangs_after.total_seconds()
     if not isinstance(opened, AbstractContextManager):
-        return OnLoop(bound) if harness.blocks else HereOnLoop(bound)
+        stays = harness.io and not harness.any_thread
+        return OnLoop(bound) if harness.blocks or stays else HereOnLoop(bound)
     return InThread(bound) if harness.blocks else Here()
 
 

@@ -172,6 +172,9 @@ class Harness(Generic[S]):
         joins: Whether ``begin`` begins a transaction on the connection of the client's
             own stores. False: an open append is an object of its own.
         blocks: Whether a call may wait for another client: each client gets a thread.
+        any_thread: Whether asynchronous stores may be called in any thread, one call at a time,
+            as those of most drivers may: else each client gets one where there is ``io``, which
+            takes longer.
         copy: Makes a copy of a site, as a backup would, and removes it at the end.
         raw: Returns all that is stored at a site, read behind the stores' backs: any
             value that compares equal while nothing is written. Reading writes nothing.
@@ -188,6 +191,7 @@ class Harness(Generic[S]):
     keeps_time: bool = True
     joins: bool = True
     blocks: bool = False
+    any_thread: bool = False
     copy: Callable[[S], AbstractContextManager[S]] | None = attrs.field(
         default=None, validator=optional(is_callable())
     )

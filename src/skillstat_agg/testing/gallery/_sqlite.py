@@ -156,6 +156,8 @@ STORES = (
             "append_once",
             "one_snapshot",
             "expired",
+            "board_order",
+            "whole_range",
         ),
         killer="NUM-01",
         remedy="declare INTEGER, and check typeof() in the table",

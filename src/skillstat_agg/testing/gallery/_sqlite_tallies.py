@@ -182,7 +182,7 @@ STORES = (
         mistake="Deltas come out of JSON, or through total(), as floats.",
         reported=("enviodev/hyperindex#1031",),
         row="N2, N12",
-        breaks=("same_tally", "exact", "immutable"),
+        breaks=("same_tally", "exact", "immutable", "board_order"),
         killer="PUSH-02",
         remedy="sum integers, in parts where they may overflow",
         harness=on_sqlite(events=SumsDeltasAsReal),
