@@ -31,7 +31,7 @@ from skillstat_agg.backends.postgres._schema import (
     taking_over,
 )
 from skillstat_agg.backends.postgres._stats import DAY, HOUR, forgotten_of, locked_with
-from skillstat_agg.errors import CursorConflictError, OutOfRangeError, SchemaError
+from skillstat_agg.errors import CursorConflictError, OutOfRangeError
 
 AS_EXPECTED = "EXISTS (SELECT FROM expected)"
 """The condition of every part of a commit that is one statement."""
@@ -46,8 +46,6 @@ def committing(
         answer = yield _at_once(names, kept, at)
         if answer is not False and answer["is_stored"]:
             return _result(kept, at, answer["new"])
-        if answer is not False and answer["is_expected"]:
-            raise SchemaError("other hands keep the cursor record as it is: look for a trigger")
         if answer is False or not answer["forgotten"]:
             break  # the transaction finds out why
         kept = kept.without(frozenset(answer["forgotten"]))
@@ -83,7 +81,8 @@ def _at_once(names: Names, kept: Commit, at: datetime) -> Query:
     stored = replacing(names, record, AS_EXPECTED)
     # The record is as it stands once it is locked. The snapshot of the rest may be older: who
     # forgets a skill changes every record. Tables are locked as they are named: totals first, and
-    # then rollups, in the order in which a deployment changes them.
+    # then rollups, in the order in which a deployment changes them. Where a trigger of other hands
+    # keeps the record, the division fails, and so nothing is added: see `_translation`.
     return Query(
         f"""
         WITH expected AS MATERIALIZED (
@@ -96,8 +95,8 @@ def _at_once(names: Names, kept: Commit, at: datetime) -> Query:
         ), new AS ({new.text}),
         {"".join(f"_{number} AS ({each.text}), " for number, each in enumerate(writes))}
         stored AS ({stored.text} RETURNING projection)
-        SELECT json_build_object('is_stored', EXISTS (SELECT FROM stored),
-            'is_expected', EXISTS (SELECT FROM expected),
+        SELECT json_build_object(
+            'is_stored', CASE WHEN {AS_EXPECTED} THEN 1 / (SELECT count(*) FROM stored) ELSE 0 END,
             'new', (SELECT coalesce(json_agg(skill_id), '[]') FROM new),
             'forgotten', {forgotten_of(names)})::text
         """,

@@ -81,6 +81,8 @@ def _translation(error: psycopg.Error) -> SkillstatError:
         return StoreUnavailableError(
             f"{said}: it is the owner's to do, or to grant (append_grants_sql, worker_grants_sql)"
         )
+    if isinstance(error, psycopg.errors.DivisionByZero):  # the end of a commit
+        return SchemaError("other hands keep the cursor record as it is: look for a trigger")
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         return StoreUnavailableError(
             f"{said}: let the session write; if the server is a standby, connect to its primary"
